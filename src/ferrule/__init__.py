@@ -1,0 +1,46 @@
+"""ferrule: hot-path concurrency primitives for threads and asyncio, compiled with Cython.
+
+Everything that can wait has two faces on one object: `x.aio` is the async face of a sync object, `y.sync` the sync face
+of an async one, so threads and tasks of any number of event loops meet in one queue.
+
+    Mutex       a lock around a value; eventually fair, never poisoned
+    errors      what ferrule raises; every error carries what would be lost
+    aio         the async faces under the same names
+"""
+
+from .errors import (
+    MISSING,
+    BlockingInEventLoop,
+    ChannelError,
+    Disconnected,
+    Empty,
+    FerruleError,
+    Full,
+    NotEnoughBytes,
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    Timeout,
+    WouldDeadlock,
+    allow_blocking,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MISSING",
+    "BlockingInEventLoop",
+    "ChannelError",
+    "Disconnected",
+    "Empty",
+    "FerruleError",
+    "Full",
+    "NotEnoughBytes",
+    "PoolClosed",
+    "PoolError",
+    "PoolTimeout",
+    "Timeout",
+    "WouldDeadlock",
+    "__version__",
+    "allow_blocking",
+]
