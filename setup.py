@@ -11,7 +11,7 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES: list[str] = []
+MODULES = ["_core.parking", "_core.coroutine", "mutex"]
 if os.environ.get("FERRULE_PROBE") == "1":
     MODULES.append("_core.probe")
 
@@ -25,7 +25,6 @@ DIRECTIVES = {
     "boundscheck": False,
     "wraparound": False,
     "initializedcheck": False,
-    "warn.undeclared": True,
 }
 
 if sys.platform == "win32":

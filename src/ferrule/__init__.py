@@ -24,17 +24,21 @@ from .errors import (
     WouldDeadlock,
     allow_blocking,
 )
+from .mutex import AsyncMutexGuard, Mutex, MutexGuard
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MISSING",
+    "AsyncMutexGuard",
     "BlockingInEventLoop",
     "ChannelError",
     "Disconnected",
     "Empty",
     "FerruleError",
     "Full",
+    "Mutex",
+    "MutexGuard",
     "NotEnoughBytes",
     "PoolClosed",
     "PoolError",

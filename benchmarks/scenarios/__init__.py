@@ -1,0 +1,69 @@
+"""The work that contenders are compared at, one module for each room; a scenario is named here once."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from time import perf_counter
+from typing import Any
+
+Loop = Callable[[int], Any]
+"""loop(n) does n operations in the thread that calls it."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    title: str
+    contenders: Sequence[Any]
+    threads: tuple[int, ...]
+    loops: Callable[[Any, int], list[Loop]]
+    """loops(contender, threads) makes a fresh object and gives a loop for each thread that is to work on it."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A scenario whose figures are how long each thread waited, and how often each got its turn."""
+
+    name: str
+    title: str
+    contenders: Sequence[Any]
+    threads: int
+    run: Callable[..., list[array[int]]]
+    """run(contender, threads, seconds=...) gives the waits of each thread in ns."""
+    seconds: float
+
+
+def empty_loop(n: int) -> None:
+    """The loop of every scenario without its body: what each figure holds besides the contender."""
+    for _ in repeat(None, n):
+        pass
+
+
+def run_loops(loops: Sequence[Loop], n: int) -> float:
+    """Seconds from the first start to the last end of all the loops, each in a thread of its own if there are many."""
+    if len(loops) == 1:
+        started = perf_counter()
+        loops[0](n)
+        return perf_counter() - started
+
+    barrier = threading.Barrier(len(loops))
+    spans: list[tuple[float, float]] = []
+
+    def work(loop: Loop) -> None:
+        barrier.wait()
+        started = perf_counter()
+        loop(n)
+        spans.append((started, perf_counter()))
+
+    threads = [threading.Thread(target=work, args=(loop,)) for loop in loops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(spans) != len(loops):
+        raise RuntimeError(f"{len(loops) - len(spans)} of {len(loops)} threads failed")
+    return max(end for _, end in spans) - min(start for start, _ in spans)

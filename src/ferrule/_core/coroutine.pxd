@@ -1,0 +1,27 @@
+"""The object that every async method returns; see coroutine.pyx."""
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from ferrule._core.atomics cimport Shared
+from ferrule._core.parking cimport Mailbox, Operation, Waiter
+
+
+cdef class Suspension:
+    cdef object loop
+    cdef Mailbox mailbox
+    cdef object future          # the one the driver waits for; replaced at each round
+    cdef object timer           # calls back at the deadline, or None
+    cdef object raised          # thrown into an operation that insists; raised when it is done
+
+
+cdef class Coroutine:
+    cdef Waiter _waiter
+    cdef Shared[int] _state     # which transition is whose: coroutine.pyx
+    cdef bint _expired          # the timer gave the wait up; in the loop's thread
+    cdef bint _keeps_item       # `async with` on this object: the item outlives the operation
+    cdef Suspension _suspension
+
+    cdef str _name(self)
+
+
+cdef Coroutine new_coroutine(const Operation* operation, object target, PyObject* item, int64_t timeout)

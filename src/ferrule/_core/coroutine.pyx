@@ -1,0 +1,586 @@
+"""The coroutine object that every async method returns: one class for all operations.
+
+It does nothing until its first step. That step tries the operation, and if it takes effect at once the coroutine is
+done without ever suspending. Otherwise the waiter inside it is queued and the driver gets a Future of its loop to wait
+for; the loop's mailbox resolves that when the waiter has been claimed, and the next step retries or finishes.
+
+    NEW        no step yet
+    RUNNING    a step, throw() or close() is in progress; whoever moved the state here owns the object
+    SUSPENDED  the waiter is or was queued; the future is not resolved
+    DELIVERED  the future is about to be resolved: the next step looks at the claim word
+    FINISHED   for ever
+
+    NEW, SUSPENDED, DELIVERED -> RUNNING    step, throw, close
+    RUNNING -> SUSPENDED                    before the waiter is linked
+    SUSPENDED -> DELIVERED                  the loop's thread: mailbox, own-loop wake, timer
+    RUNNING -> FINISHED
+
+The fast slots are what the interpreter calls: am_send up to 3.11, tp_iternext from 3.12 on.
+"""
+import collections.abc
+import types
+
+cimport cython
+from cpython.exc cimport PyErr_WarnEx, PyErr_WriteUnraisable
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.stdint cimport int64_t
+
+from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release
+from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now
+from ferrule._core.gc cimport (
+    clear_slot,
+    inquiry,
+    replace_gc_slots,
+    traverse_slot,
+    traverseproc,
+    visit_raw,
+    visitproc,
+)
+from ferrule._core.parking cimport (
+    BACK,
+    BUSY,
+    CLAIMED,
+    DONE,
+    FAILED,
+    FRONT,
+    HANDED,
+    LINKED,
+    PARKED,
+    SPENT,
+    TRY,
+    Mailbox,
+    Operation,
+    Place,
+    WakeList,
+    Waiter,
+    draw_patience,
+    mailbox_of,
+    owner_thread,
+    raise_later,
+    register_sleeper,
+    running_loop,
+    unregister_sleeper,
+    wake,
+)
+from ferrule._core.raised cimport KeepRaised, reraise, set_raised
+from ferrule._core.sealed cimport seal
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    ctypedef PySendResult (*sendfunc)(PyObject*, PyObject*, PyObject**) noexcept
+    ctypedef PyObject* (*iternextfunc)(PyObject*) noexcept
+    ctypedef struct PyAsyncMethods:
+        sendfunc am_send
+    ctypedef struct PyTypeObject:
+        PyAsyncMethods* tp_as_async
+        iternextfunc tp_iternext
+    PyObject* Py_None
+    PyObject* PyObject_CallOneArg(object, PyObject*) noexcept
+
+cdef enum State:
+    NEW
+    RUNNING
+    SUSPENDED
+    DELIVERED
+    FINISHED
+
+
+@cython.final
+cdef class Suspension:
+    """What a coroutine needs only once it has to wait."""
+
+
+@cython.final
+@cython.freelist(32)
+cdef class Coroutine:
+    """The result of an async method: awaited once, by any driver of coroutines."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef PyObject* result = NULL
+        return _outcome(_step(self, &result), result)
+
+    def send(self, value, /):
+        """Takes the next step. Returns the Future to wait for; StopIteration carries the result."""
+        cdef PyObject* result = NULL
+        if value is not None and self._state.load(relaxed) == NEW:
+            raise TypeError("can't send non-None value to a just-started coroutine")
+        return _outcome(_step(self, &result), result)
+
+    def throw(self, typ, value=None, traceback=None, /):
+        """Raises an exception where the coroutine waits. What it waited for is given up, or passed to the next.
+
+        An operation that insists (the end of `unlocked()`) goes on and raises it when it is done.
+        """
+        cdef PyObject* result = NULL
+        cdef object error = _exception(typ, value, traceback)
+        return _outcome(_throw(self, error, &result), result)
+
+    def close(self):
+        """Gives up the wait, if there is one. Nothing happens in a coroutine that was never started."""
+        cdef int state = self._state.load(acquire)
+        if state == FINISHED:
+            return
+        if state == RUNNING or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+            raise ValueError("coroutine already executing")
+        if state != NEW:
+            _undo(self)
+        _finish(self)
+
+    def __aenter__(self):
+        if self._waiter.operation.leave == NULL:
+            raise TypeError(f"'{self._name()}' does not give an asynchronous context manager")
+        self._keeps_item = True
+        return self
+
+    def __aexit__(self, kind, value, traceback, /):
+        if self._waiter.item == NULL or self._state.load(acquire) != FINISHED:
+            raise RuntimeError(f"'{self._name()}' was not entered")
+        Py_INCREF(<object>self._waiter.item)
+        return new_coroutine(self._waiter.operation.leave, <object>self._waiter.target, self._waiter.item, 0)
+
+    @property
+    def cr_running(self):
+        """Whether a step is in progress."""
+        return self._state.load(relaxed) == RUNNING
+
+    @property
+    def cr_await(self):
+        """The Future that is waited for, or None."""
+        return self._suspension.future if self._state.load(relaxed) in (SUSPENDED, DELIVERED) else None
+
+    @property
+    def cr_frame(self):
+        """None: there is no Python frame."""
+        return None
+
+    @property
+    def cr_code(self):
+        """None: there is no Python code."""
+        return None
+
+    @property
+    def __name__(self):
+        return self._name().rpartition(".")[2]
+
+    @property
+    def __qualname__(self):
+        return self._name()
+
+    def __repr__(self):
+        state = ("created", "running", "suspended", "suspended", "closed")[self._state.load(relaxed)]
+        return f"<coroutine {self._name()} of ferrule, {state}>"
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle a coroutine")
+
+    cdef str _name(self):
+        return self._waiter.operation.name.decode()
+
+    def __dealloc__(self):
+        cdef int state = self._state.load(relaxed)
+        if state == NEW:
+            _warn_never_awaited(self._waiter.operation.name)
+        elif state == SUSPENDED or state == DELIVERED:
+            _undo(self)
+        Py_XDECREF(self._waiter.item)
+        Py_XDECREF(self._waiter.target)
+
+
+cdef Coroutine new_coroutine(const Operation* operation, object target, PyObject* item, int64_t timeout):
+    """A coroutine for the operation on the target. `item` is a new reference, which moves in, or NULL."""
+    cdef Coroutine self = Coroutine.__new__(Coroutine)
+    cdef Waiter* waiter = &self._waiter
+    waiter.operation = operation
+    Py_INCREF(target)
+    waiter.target = <PyObject*>target
+    waiter.item = item
+    waiter.timeout = timeout
+    return self
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+cdef PySendResult _step(Coroutine self, PyObject** result) noexcept:
+    """One step; what am_send and tp_iternext come to."""
+    cdef Waiter* waiter = &self._waiter
+    cdef int state = NEW
+    cdef int outcome
+    if self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+        outcome = waiter.operation.attempt(waiter, TRY)
+        if outcome == BUSY:
+            return _suspend(self, BACK, result)
+        return _end(self, outcome, result)
+    return _resume(self, state, result)
+
+
+cdef PySendResult _end(Coroutine self, int outcome, PyObject** result) noexcept:
+    """The operation is DONE or FAILED."""
+    cdef Waiter* waiter = &self._waiter
+    if outcome == DONE:
+        result[0] = waiter.operation.result(waiter)
+        if result[0] == NULL:
+            outcome = FAILED
+    if self._suspension is not None and self._suspension.raised is not None:
+        outcome = _raise_at_end(self, outcome, result)
+    _finish(self)
+    return PYGEN_RETURN if outcome == DONE else PYGEN_ERROR
+
+
+cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept:
+    """A step that is not the first."""
+    cdef Waiter* waiter = &self._waiter
+    cdef int outcome
+    if state == SUSPENDED:
+        # The driver did not wait for the future: it gets it again. The claim word is left alone.
+        return _yield_future(self, result)
+    if state != DELIVERED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+        _refuse(state)
+        return PYGEN_ERROR
+    outcome = _after_claim(self)
+    if outcome == BUSY:
+        return _suspend(self, FRONT, result)
+    return _end(self, outcome, result)
+
+
+cdef int _after_claim(Coroutine self) noexcept:
+    """The waiter is in no queue: use what it got. BUSY: it has to queue again."""
+    cdef Waiter* waiter = &self._waiter
+    cdef int outcome
+    unregister_sleeper(waiter)
+    if waiter.claim.exchange(SPENT, acq_rel) == HANDED:
+        return DONE
+    if self._expired:
+        waiter.operation.expire(waiter)
+        return FAILED
+    outcome = waiter.operation.attempt(waiter, TRY)
+    if outcome == BUSY and waiter.deadline != NEVER and now() >= waiter.deadline:
+        waiter.operation.expire(waiter)
+        return FAILED
+    return outcome
+
+
+cdef PySendResult _suspend(Coroutine self, Place place, PyObject** result) noexcept:
+    """Queues the waiter and yields a future; the state is RUNNING."""
+    cdef Waiter* waiter = &self._waiter
+    cdef int outcome
+    if waiter.timeout == 0:
+        waiter.operation.expire(waiter)
+        return _end(self, FAILED, result)
+    try:
+        _prepare(self)
+    except BaseException as error:
+        set_raised(error)
+        return _end(self, FAILED, result)
+    Py_INCREF(self)         # the queue's reference (I3)
+    waiter.claim.store(PARKED, relaxed)
+    self._state.store(SUSPENDED, release)
+    outcome = waiter.operation.attempt(waiter, place)
+    if outcome == LINKED:
+        register_sleeper(waiter)
+        return _yield_future(self, result)
+    waiter.claim.store(SPENT, relaxed)
+    self._state.store(RUNNING, relaxed)
+    Py_DECREF(self)
+    return _end(self, outcome, result)
+
+
+cdef int _prepare(Coroutine self) except -1:
+    """All of a suspension that runs Python code or needs memory, before anything is linked."""
+    cdef Waiter* waiter = &self._waiter
+    cdef Suspension suspension = self._suspension
+    if suspension is None:
+        loop = running_loop()
+        if loop is None:
+            raise RuntimeError("no running event loop")
+        suspension = Suspension.__new__(Suspension)
+        suspension.loop = loop
+        suspension.mailbox = mailbox_of(loop)
+        waiter.node.waiter = waiter
+        waiter.task = <PyObject*>self
+        waiter.mailbox = <PyObject*>suspension.mailbox
+        waiter.deliver = _deliver
+        waiter.thread = owner_thread()
+        waiter.patience = draw_patience(now())
+        waiter.deadline = deadline_after(waiter.timeout)
+        if waiter.deadline != NEVER:
+            suspension.timer = loop.call_later(<double>waiter.timeout / SECOND, Expiry(self))
+        self._suspension = suspension
+    suspension.future = suspension.loop.create_future()
+    suspension.mailbox.thread.store(owner_thread(), relaxed)
+    return 0
+
+
+cdef PySendResult _yield_future(Coroutine self, PyObject** result) noexcept:
+    cdef object future = self._suspension.future
+    try:
+        future._asyncio_future_blocking = True
+    except BaseException as error:      # the future is the loop's own, and may be of any class
+        set_raised(error)
+        return PYGEN_ERROR
+    Py_INCREF(future)
+    result[0] = <PyObject*>future
+    return PYGEN_NEXT
+
+
+cdef PySendResult _throw(Coroutine self, object error, PyObject** result) noexcept:
+    cdef Waiter* waiter = &self._waiter
+    cdef int state = self._state.load(acquire)
+    cdef int outcome
+    if state in (RUNNING, FINISHED) or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+        _refuse(state)
+        return PYGEN_ERROR
+    if state != NEW:
+        if waiter.operation.insists and not isinstance(error, GeneratorExit):
+            if self._suspension.raised is None:
+                self._suspension.raised = error
+            return _insist(self, state, result)
+        _undo(self)
+    _finish(self)
+    set_raised(error)
+    return PYGEN_ERROR
+
+
+cdef PySendResult _insist(Coroutine self, int state, PyObject** result) noexcept:
+    """Waits on after an exception was thrown in, with a new future: the driver may have cancelled the old one."""
+    cdef int outcome
+    if state == SUSPENDED and not _abandon(self):
+        # Claimed and on its way through the mailbox, which delivers to whatever future is there then.
+        try:
+            self._suspension.future = self._suspension.loop.create_future()
+        except BaseException as error:
+            _undo(self)
+            set_raised(error)
+            return _end(self, FAILED, result)
+        self._state.store(SUSPENDED, release)
+        return _yield_future(self, result)
+    outcome = _after_claim(self) if state == DELIVERED else BUSY
+    if outcome == BUSY:
+        return _suspend(self, FRONT, result)
+    return _end(self, outcome, result)
+
+
+cdef bint _abandon(Coroutine self) noexcept:
+    """Leaves the queue; False if the waiter was claimed before."""
+    cdef Waiter* waiter = &self._waiter
+    unregister_sleeper(waiter)
+    if not waiter.operation.abandon(waiter):
+        return False
+    Py_DECREF(self)         # the queue's reference; the caller has its own
+    return True
+
+
+cdef void _undo(Coroutine self) noexcept:
+    """Gives up the wait: leaves the queue, or passes on what the waiter was given."""
+    cdef Waiter* waiter = &self._waiter
+    cdef WakeList woken
+    cdef int how
+    cdef KeepRaised keep
+    if _abandon(self):
+        return
+    how = waiter.claim.exchange(SPENT, acq_rel)
+    if how == CLAIMED or how == HANDED:
+        woken.head = woken.tail = NULL
+        waiter.operation.pass_on(waiter, how, &woken)
+        wake(&woken)
+
+
+cdef void _finish(Coroutine self) noexcept:
+    """FINISHED for ever; lets go of what only the operation needed. Keeps the exception that is set."""
+    cdef Waiter* waiter = &self._waiter
+    cdef PyObject* item = NULL
+    cdef KeepRaised keep
+    cdef Suspension suspension = self._suspension
+    if not self._keeps_item:
+        item = waiter.item
+        waiter.item = NULL
+    self._state.store(FINISHED, release)
+    if suspension is None and item == NULL:
+        return
+    if suspension is not None:
+        self._suspension = None
+        if suspension.timer is not None:
+            try:
+                suspension.timer.cancel()
+            except BaseException as error:
+                raise_later(error)
+    Py_XDECREF(item)
+
+
+# --- wake-ups, in the loop's thread ----------------------------------------------------------------------------------
+
+cdef void _deliver(Waiter* waiter) noexcept:
+    """Resolves the future of a claimed waiter, unless the coroutine has moved on; drops the queue's reference."""
+    cdef Coroutine self = <Coroutine>waiter.task
+    Py_DECREF(self)
+    _resolve(self)
+
+
+cdef void _resolve(Coroutine self) noexcept:
+    cdef object future = None
+    cdef int state = SUSPENDED
+    cdef int attempt
+    with cython.critical_section(self):
+        if self._suspension is not None:
+            future = self._suspension.future
+        if not self._state.compare_exchange_strong(state, DELIVERED, acq_rel, acquire):
+            return
+    for attempt in range(3):
+        try:
+            if not future.done():
+                future.set_result(None)
+            return
+        except BaseException as error:
+            raise_later(error)
+
+
+@cython.final
+cdef class Expiry:
+    """What the loop calls at a coroutine's deadline."""
+    cdef Coroutine coroutine
+
+    def __cinit__(self, Coroutine coroutine):
+        self.coroutine = coroutine
+
+    def __call__(self):
+        cdef Coroutine coroutine = self.coroutine
+        # If the waiter has been claimed, its retry comes first and finds out about the time by itself.
+        if coroutine._state.load(acquire) == SUSPENDED and _abandon(coroutine):
+            coroutine._expired = True
+            _resolve(coroutine)
+
+
+# --- exceptions ------------------------------------------------------------------------------------------------------
+
+cdef object _outcome(PySendResult kind, PyObject* result):
+    """A step's outcome as Python sees it: a yielded value, StopIteration, or an exception."""
+    cdef object value
+    if kind == PYGEN_ERROR:
+        reraise()
+    value = <object>result
+    Py_DECREF(value)
+    if kind == PYGEN_RETURN:
+        raise StopIteration(value)
+    return value
+
+
+cdef void _refuse(int state) noexcept:
+    if state == FINISHED:
+        set_raised(RuntimeError("cannot reuse already awaited coroutine"))
+    else:
+        set_raised(ValueError("coroutine already executing"))
+
+
+cdef object _exception(object typ, object value, object traceback):
+    """The exception that throw()'s arguments stand for."""
+    if isinstance(typ, type) and issubclass(typ, BaseException):
+        if value is None:
+            value = typ()
+        elif not isinstance(value, typ):
+            value = typ(*value) if isinstance(value, tuple) else typ(value)
+    elif isinstance(typ, BaseException):
+        if value is not None:
+            raise TypeError("instance exception may not have a separate value")
+        value = typ
+    else:
+        raise TypeError(
+            f"exceptions must be classes or instances deriving from BaseException, not {type(typ).__name__}"
+        )
+    if traceback is not None:
+        if not isinstance(traceback, types.TracebackType):
+            raise TypeError("throw() third argument must be a traceback object")
+        value.__traceback__ = traceback
+    return value
+
+
+cdef int _raise_at_end(Coroutine self, int outcome, PyObject** result) noexcept:
+    """Raises what was thrown into an operation that insisted, now that it is done or has failed."""
+    cdef object error = self._suspension.raised
+    if outcome == FAILED:
+        try:
+            reraise()
+        except BaseException as failure:
+            error.__context__ = failure
+    else:
+        Py_XDECREF(result[0])
+        result[0] = NULL
+    set_raised(error)
+    return FAILED
+
+
+cdef void _warn_never_awaited(const char* name) noexcept:
+    """A RuntimeWarning, as Python gives for its own coroutines."""
+    cdef KeepRaised keep
+    cdef bytes message
+    try:
+        message = b"coroutine '" + name + b"' was never awaited"
+        PyErr_WarnEx(RuntimeWarning, message, 1)
+    except BaseException as error:
+        set_raised(error)
+        PyErr_WriteUnraisable(None)
+
+
+# --- slots -----------------------------------------------------------------------------------------------------------
+
+cdef PySendResult _am_send(PyObject* self, PyObject* value, PyObject** result) noexcept:
+    if value != Py_None and (<Coroutine>self)._state.load(relaxed) == NEW:
+        set_raised(TypeError("can't send non-None value to a just-started coroutine"))
+        return PYGEN_ERROR
+    return _step(<Coroutine>self, result)
+
+
+cdef PyObject* _iternext(PyObject* self) noexcept:
+    """tp_iternext: NULL without an exception is a return of None."""
+    cdef PyObject* result = NULL
+    cdef PySendResult kind = _step(<Coroutine>self, &result)
+    if kind != PYGEN_RETURN:
+        return result
+    if result != Py_None:
+        try:
+            raise StopIteration(<object>result)
+        except StopIteration as error:
+            set_raised(error)
+    Py_XDECREF(result)
+    return NULL
+
+
+cdef traverseproc _cython_traverse = traverse_slot(Coroutine)
+cdef inquiry _cython_clear = clear_slot(Coroutine)
+
+
+cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef Waiter* waiter = &(<Coroutine>slot)._waiter
+    cdef int stopped = visit_raw(waiter.target, visit, arg)
+    if not stopped:
+        stopped = visit_raw(waiter.item, visit, arg)
+    return stopped if stopped else _cython_traverse(slot, visit, arg)
+
+
+cdef int _clear(PyObject* slot) noexcept:
+    """Of a garbage cycle: gives up the wait first, while everything it needs is there."""
+    cdef Coroutine self = <Coroutine>slot
+    cdef int state = self._state.load(relaxed)
+    if state == NEW:
+        _warn_never_awaited(self._waiter.operation.name)
+    elif state == SUSPENDED or state == DELIVERED:
+        _undo(self)
+    self._keeps_item = False
+    _finish(self)
+    return _cython_clear(slot)
+
+
+seal(Coroutine)
+seal(Suspension)
+replace_gc_slots(Coroutine, _traverse, _clear)
+(<PyTypeObject*>Coroutine).tp_as_async.am_send = _am_send
+(<PyTypeObject*>Coroutine).tp_iternext = _iternext
+collections.abc.Coroutine.register(Coroutine)

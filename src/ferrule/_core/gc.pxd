@@ -1,0 +1,38 @@
+"""Lets the collector see references that Cython does not know of: raw PyObject* fields, queues, tagged words.
+
+A class whose references are partly raw replaces its type's tp_traverse and tp_clear at module initialisation and calls
+the ones that Cython wrote from its own. It needs one `object` field, so that Cython writes them.
+"""
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    ctypedef int (*visitproc)(PyObject*, void*) noexcept
+    ctypedef int (*traverseproc)(PyObject*, visitproc, void*) noexcept
+    ctypedef int (*inquiry)(PyObject*) noexcept
+    ctypedef struct PyTypeObject:
+        traverseproc tp_traverse
+        inquiry tp_clear
+    void PyType_Modified(PyTypeObject*) noexcept
+
+
+cdef inline int visit_raw(PyObject* slot, visitproc visit, void* arg) noexcept:
+    """Py_VISIT as a function: 0, or what stops the traversal."""
+    return visit(slot, arg) if slot != NULL else 0
+
+
+cdef inline traverseproc traverse_slot(type cls) noexcept:
+    return (<PyTypeObject*>cls).tp_traverse
+
+
+cdef inline inquiry clear_slot(type cls) noexcept:
+    return (<PyTypeObject*>cls).tp_clear
+
+
+cdef inline void replace_gc_slots(type cls, traverseproc traverse, inquiry clear) noexcept:
+    """Makes the collector use `traverse` and `clear`; NULL leaves a slot as it is."""
+    cdef PyTypeObject* slots = <PyTypeObject*>cls
+    if traverse != NULL:
+        slots.tp_traverse = traverse
+    if clear != NULL:
+        slots.tp_clear = clear
+    PyType_Modified(slots)

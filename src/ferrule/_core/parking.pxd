@@ -1,0 +1,260 @@
+"""The wait queue: threads and tasks of any event loop in one FIFO, each claimed exactly once.
+
+A *waiter* is one wait of one thread or task. It has one claim word and a node for each object it waits on. Whoever
+takes a waiter out of a queue to wake it first moves the claim word from SPIN or PARKED to CLAIMED (leave to try again)
+or HANDED (what it asked for is already its own); the waiter itself moves it to SPENT to give up. The word makes that
+happen once, whatever races: a notifier, a timeout, a signal, a cancellation, another object of a select.
+
+    IDLE, SPENT -> SPIN or PARKED    the owner, before it links
+    SPIN -> PARKED                   the owning thread after spinning; failing means claimed, and no token comes
+    SPIN -> CLAIMED or HANDED        a notifier under the object's latch; not put on the wake list
+    PARKED -> CLAIMED or HANDED      a notifier under the object's latch; on the wake list, woken after the latch
+    SPIN, PARKED -> SPENT            the owner gives up, under the object's latch, and unlinks
+    CLAIMED, HANDED -> SPENT         the owner uses the permission or passes it on; an exchange, so once
+
+I1  A thread that was claimed from PARKED consumes its token before its frame dies or its parked lock is used again.
+I2  A node is linked if and only if its waiter's claim word is SPIN or PARKED.
+I3  The queue holds one reference to a waiting coroutine. A claim moves it to the wake list, then the mailbox; it is
+    dropped in the loop.
+
+What follows is inline, `noexcept nogil`, and called under the latch of the object that has the queue.
+"""
+from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_type_lock
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+
+from ferrule._core.atomics cimport Atomic, acq_rel, acquire, relaxed
+from ferrule._core.deadline cimport MILLISECOND
+from ferrule._core.latch cimport Latch
+
+cdef enum Claim:
+    IDLE        # not waiting yet
+    SPIN        # linked; its thread is about to sleep and looks at this word
+    PARKED      # linked; its thread sleeps, or its task is suspended
+    CLAIMED     # has the permission to try again
+    HANDED      # has what it asked for
+    SPENT       # the wait is over, or between two rounds
+
+cdef enum Place:
+    TRY         # do not link
+    BACK        # link behind all others
+    FRONT       # link before all others: it has been here before
+    AHEAD       # link before the first task of the waiter's own thread: that task cannot run while the thread sleeps
+
+cdef enum Outcome:
+    FAILED = -1     # a Python exception is set
+    DONE            # the operation has taken effect
+    BUSY            # it cannot take effect now
+    LINKED          # it could not, and the waiter is queued
+
+cdef struct Node:               # one registration of a waiter with one object; all fields under that object's latch
+    Node* prev
+    Node* next
+    WaitQueue* queue            # where it is linked, or NULL
+    Waiter* waiter
+
+cdef struct WaitQueue:          # embedded in the object that is waited for; all fields under its latch
+    Node* head
+    Node* tail
+    uint64_t generation         # a queue of an older one is empty: its waiters did not survive fork()
+
+ctypedef int (*Attempt)(Waiter*, Place) noexcept
+ctypedef bint (*Abandon)(Waiter*) noexcept nogil
+ctypedef void (*PassOn)(Waiter*, int how, WakeList*) noexcept
+ctypedef PyObject* (*Result)(Waiter*) noexcept
+ctypedef void (*Expire)(Waiter*) noexcept
+
+cdef struct Operation:          # what is being waited for: a static table for each kind of wait
+    const char* name            # as users know it, for messages
+    # Tries once, with the GIL; unless place is TRY, links the waiter in the same locked section that found it BUSY.
+    Attempt attempt
+    # Gives up under the latch: PARKED or SPIN -> SPENT, unlinked. False: it was claimed.
+    Abandon abandon
+    # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
+    PassOn pass_on
+    # What the finished operation gives, a new reference; NULL: an exception is set and the effect is undone.
+    Result result
+    # Sets the exception of a wait that ran out of time.
+    Expire expire
+    # For what `async with` does at its end on this operation's coroutine, given its item; NULL: it does not take one.
+    const Operation* leave
+    bint insists                # goes on waiting through exceptions, which it raises when it is done
+    int tries                   # without the GIL: attempts before the first link
+    int spins                   # looks at the claim word between linking and sleeping
+
+cdef struct Waiter:
+    # by the owner before linking, then constant
+    const Operation* operation
+    PyObject* target            # the object operated on
+    PyObject* item              # what the operation is about: the guard it takes, the value it sends
+    uintptr_t token             # the same as the target stores it
+    uint64_t thread             # the identity of the waiting thread (owner_thread())
+    PyObject* context           # the task's context, or NULL for a thread; kept alive by the item
+    int64_t timeout             # nanoseconds, 0 or NEVER
+    int64_t deadline            # an instant of now(), or NEVER
+    int64_t patience            # the instant from which the object is handed over rather than released
+    uint64_t generation         # of the process in which it was linked
+    PyThread_type_lock parked   # a thread's: released by the waker, acquired by the sleeper
+    PyObject* task              # a task's coroutine; the queue's reference
+    PyObject* mailbox           # of the task's loop
+    void (*deliver)(Waiter*) noexcept    # a task's: called in its loop, drops the queue's reference
+    # shared
+    Atomic[int] claim
+    Node node                   # the first registration
+    Waiter* next                # in a wake list, then in a mailbox; by whoever claimed it
+    Waiter* register_prev       # in the register of sleepers, under its latch
+    Waiter* register_next
+
+cdef struct WakeList:           # waiters claimed under a latch, to be woken after it; private to the claiming thread
+    Waiter* head
+    Waiter* tail
+
+cdef uint64_t generation        # how many forks lie behind this process; written in the child, which has one thread
+
+
+cdef inline bint linked(Node* node) noexcept nogil:
+    return node.queue != NULL and node.waiter.generation == generation
+
+
+cdef inline void refresh(WaitQueue* queue) noexcept nogil:
+    """Forgets waiters that did not survive a fork(): their frames are gone, so they are not touched."""
+    if queue.generation != generation:
+        queue.head = queue.tail = NULL
+        queue.generation = generation
+
+
+cdef inline void unlink(Node* node) noexcept nogil:
+    cdef WaitQueue* queue = node.queue
+    if node.prev != NULL:
+        node.prev.next = node.next
+    else:
+        queue.head = node.next
+    if node.next != NULL:
+        node.next.prev = node.prev
+    else:
+        queue.tail = node.prev
+    node.queue = NULL
+
+
+cdef inline void link(WaitQueue* queue, Node* node, Place place) noexcept nogil:
+    """Queues the node; the queue must be fresh. O(1), but for AHEAD: O(waiters before the place)."""
+    cdef Node* behind = NULL
+    if place == FRONT:
+        behind = queue.head
+    elif place == AHEAD:
+        behind = queue.head
+        while behind != NULL and (behind.waiter.task == NULL or behind.waiter.thread != node.waiter.thread):
+            behind = behind.next
+    node.next = behind
+    if behind != NULL:
+        node.prev = behind.prev
+        behind.prev = node
+    else:
+        node.prev = queue.tail
+        queue.tail = node
+    if node.prev != NULL:
+        node.prev.next = node
+    else:
+        queue.head = node
+    node.waiter.generation = generation
+    node.queue = queue
+
+
+cdef inline bint claim_head(WaitQueue* queue, Claim how, WakeList* woken) noexcept nogil:
+    """Unlinks the first node and claims its waiter; False if that waiter was claimed elsewhere."""
+    cdef Node* node = queue.head
+    cdef Waiter* waiter = node.waiter
+    cdef int seen = SPIN
+    unlink(node)
+    # Release pairs with the acquire in _spin(): the woken sees what was done before it was claimed. After this the
+    # spinner's frame may be gone.
+    if waiter.claim.compare_exchange_strong(seen, how, acq_rel, relaxed):
+        return True
+    seen = PARKED
+    if not waiter.claim.compare_exchange_strong(seen, how, acq_rel, relaxed):
+        return False
+    waiter.next = NULL
+    if woken.tail != NULL:
+        woken.tail.next = waiter
+    else:
+        woken.head = waiter
+    woken.tail = waiter
+    return True
+
+
+cdef inline bint claim_first(WaitQueue* queue, Claim how, WakeList* woken) noexcept nogil:
+    """Claims the first waiter that can be claimed; False if there is none."""
+    while queue.head != NULL:
+        if claim_head(queue, how, woken):
+            return True
+    return False
+
+
+cdef inline bint give_up(Waiter* waiter) noexcept nogil:
+    """SPIN or PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
+    cdef int seen = PARKED
+    if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, acquire):
+        return False
+    if linked(&waiter.node):
+        unlink(&waiter.node)
+    waiter.node.queue = NULL
+    return True
+
+
+cdef void wake_all(WakeList* woken) noexcept
+
+
+cdef inline void wake(WakeList* woken) noexcept:
+    """Wakes what was claimed; with the GIL and no latch held. Runs Python code only where a task waits."""
+    if woken.head != NULL:
+        wake_all(woken)
+
+
+cdef extern from *:
+    """
+    #ifndef FERRULE_OWNER
+    #define FERRULE_OWNER
+    namespace ferrule {
+    inline uint64_t owner_thread() noexcept { return PyThreadState_Get()->id; }
+    inline PyObject* owner_context() noexcept {
+        PyThreadState* thread = PyThreadState_Get();
+        if (thread->context == nullptr) Py_XDECREF(PyContext_CopyCurrent());  // makes one where there is none
+        return thread->context;
+    }
+    }
+    #endif
+    """
+    # Who is running: never reused in a process, unlike a thread's ident.
+    uint64_t owner_thread "ferrule::owner_thread"() noexcept
+    # The running context, borrowed: which task is running. NULL with an exception set: no memory.
+    PyObject* owner_context "ferrule::owner_context"() noexcept
+
+
+cdef inline int64_t draw_patience(int64_t begin) noexcept nogil:
+    """The instant from which a waiter is handed what it waits for: 0-1 ms after `begin`, evenly distributed."""
+    cdef uint64_t mixed = <uint64_t>begin * 0x9E3779B97F4A7C15ULL    # Fibonacci hashing of the clock's low bits
+    return begin + <int64_t>((mixed >> 32) * MILLISECOND >> 32)
+
+
+cdef int wait_in_thread(Waiter* waiter) noexcept
+cdef void register_sleeper(Waiter* waiter) noexcept
+cdef void unregister_sleeper(Waiter* waiter) noexcept
+cdef object running_loop()
+cdef void raise_later(object error) noexcept
+
+
+cdef class Mailbox:
+    cdef readonly object loop
+    cdef object _call_soon_threadsafe
+    cdef Latch _latch
+    cdef Waiter* _head
+    cdef Waiter* _tail
+    cdef bint _outstanding
+    cdef uint64_t _generation
+    cdef Atomic[uint64_t] thread
+
+    cdef bint _push_locked(self, Waiter* waiter) noexcept nogil
+    cdef Waiter* _take_locked(self) noexcept nogil
+
+
+cdef Mailbox mailbox_of(object loop)

@@ -1,0 +1,505 @@
+"""Parking: how a thread sleeps, how claimed waiters are woken, and the mailbox of each event loop.
+
+The states and invariants are in parking.pxd. Eventual fairness and the two-step "claim under the latch, wake after it"
+follow parking_lot (Rust); the mailbox is this library's own: however many tasks of a loop are claimed by other threads,
+at most one call_soon_threadsafe() is outstanding for it.
+"""
+import os
+import sys
+import threading
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals, PyErr_NoMemory, PyErr_WriteUnraisable
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+from cpython.pythread cimport (
+    WAIT_LOCK,
+    PyLockStatus,
+    PyThread_acquire_lock,
+    PyThread_release_lock,
+    PyThread_type_lock,
+)
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.stdint cimport int64_t, uint64_t
+
+from ferrule._core.atomics cimport acq_rel, acquire, relaxed
+from ferrule._core.deadline cimport NEVER, deadline_after, now
+from ferrule._core.latch cimport Latch, spin_pause
+from ferrule._core.owned cimport take
+from ferrule._core.raised cimport KeepRaised, reraise, set_raised
+
+cdef extern from "Python.h":
+    PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock, long long, int) noexcept nogil
+    int Py_AddPendingCall(int (*)(void*) noexcept, void*) noexcept
+    void* PyInterpreterState_Get() noexcept
+    void* PyInterpreterState_Main() noexcept
+
+cdef extern from *:
+    """
+    namespace ferrule {
+    // The parked locks of one thread, each in the locked state. A wait takes one and gives it back, so a signal handler
+    // that runs in a waiting thread and waits too has its own.
+    class ParkedLocks {
+        static constexpr int KEPT = 4;
+        PyThread_type_lock free_[KEPT];
+        int count_ = 0;
+    public:
+        PyThread_type_lock take() {
+            if (count_ > 0) return free_[--count_];
+            PyThread_type_lock lock = PyThread_allocate_lock();
+            if (lock != nullptr) PyThread_acquire_lock(lock, WAIT_LOCK);
+            return lock;
+        }
+        void give_back(PyThread_type_lock lock) {
+            if (count_ < KEPT) { free_[count_++] = lock; return; }
+            PyThread_release_lock(lock);
+            PyThread_free_lock(lock);
+        }
+        ~ParkedLocks() {
+            while (count_ > 0) {
+                PyThread_release_lock(free_[--count_]);
+                PyThread_free_lock(free_[count_]);
+            }
+        }
+    };
+    thread_local ParkedLocks parked_locks;
+    }
+    """
+    PyThread_type_lock take_parked_lock "ferrule::parked_locks.take"() noexcept
+    void give_back_parked_lock "ferrule::parked_locks.give_back"(PyThread_type_lock) noexcept
+
+if PyInterpreterState_Get() != PyInterpreterState_Main():
+    raise ImportError("ferrule works in the main interpreter only")
+
+# Whether another thread can make progress while this one spins.
+cdef bint _several_cpus = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() > 1
+
+cdef enum Sleep:
+    TOKEN           # claimed, and the token consumed if one was sent
+    TIMED_OUT
+    INTERRUPTED
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+cdef int wait_in_thread(Waiter* waiter) noexcept:
+    """Blocks the calling thread until the waiter's operation is DONE, or FAILED with an exception set.
+
+    The caller has filled in what the owner sets before linking, up to `timeout`; it has tried once and was BUSY.
+    Python's signal handlers run only while the waiter is in no queue, so a handler may use the same object.
+    """
+    cdef const Operation* operation = waiter.operation
+    cdef int outcome = BUSY
+    cdef int attempt
+    if waiter.timeout == 0:
+        operation.expire(waiter)
+        return FAILED
+    waiter.node.waiter = waiter
+    waiter.node.queue = NULL
+    waiter.task = NULL
+    for attempt in range(operation.tries if _several_cpus else 0):
+        spin_pause()
+        outcome = operation.attempt(waiter, TRY)
+        if outcome != BUSY:
+            return outcome
+    waiter.deadline = deadline_after(waiter.timeout)
+    waiter.patience = draw_patience(now())
+    waiter.parked = take_parked_lock()
+    if waiter.parked == NULL:
+        return _no_memory()
+    outcome = _rounds(waiter)
+    give_back_parked_lock(waiter.parked)
+    return outcome
+
+
+cdef int _rounds(Waiter* waiter) noexcept:
+    """Link, sleep and retry until the operation is DONE or FAILED; the waiter is in no queue afterwards."""
+    cdef const Operation* operation = waiter.operation
+    cdef PyObject* raised = NULL        # by a signal handler, while an operation that insists went on waiting
+    cdef Place place = AHEAD if running_loop() is not None else BACK
+    cdef int outcome
+    cdef Sleep slept
+    while True:
+        waiter.claim.store(SPIN if operation.spins and _several_cpus else PARKED, relaxed)
+        outcome = operation.attempt(waiter, place)
+        if outcome != LINKED:
+            break
+        place = FRONT
+        slept = _sleep(waiter)
+        if slept != TOKEN:
+            if operation.abandon(waiter):
+                if slept == TIMED_OUT:
+                    operation.expire(waiter)
+                    outcome = FAILED
+                    break
+            else:
+                # Claimed meanwhile: the token is on its way and is consumed before anything else (I1).
+                with nogil:
+                    PyThread_acquire_lock(waiter.parked, WAIT_LOCK)
+                if waiter.claim.exchange(SPENT, acq_rel) == HANDED:
+                    outcome = DONE
+                    break
+                outcome = operation.attempt(waiter, TRY)
+                if outcome == BUSY and slept == TIMED_OUT:
+                    operation.expire(waiter)
+                    outcome = FAILED
+                if outcome != BUSY:
+                    break
+            if PyErr_CheckSignals() < 0 and not _go_on(operation, &raised):
+                outcome = FAILED
+                break
+        elif waiter.claim.exchange(SPENT, acq_rel) == HANDED:
+            outcome = DONE
+            break
+    if raised != NULL:
+        return _raise_at_end(raised, outcome)
+    return outcome
+
+
+cdef bint _go_on(const Operation* operation, PyObject** raised) noexcept:
+    """A handler raised: whether the wait goes on. If so the exception (the first one counts) is kept for its end."""
+    cdef object error
+    if not operation.insists:
+        return False
+    try:
+        reraise()
+    except BaseException as caught:
+        error = caught
+    if raised[0] == NULL:
+        Py_INCREF(error)
+        raised[0] = <PyObject*>error
+    return True
+
+
+cdef int _raise_at_end(PyObject* raised, int outcome) noexcept:
+    """Raises what a handler raised, now that the wait is over; it takes the place of the wait's own failure."""
+    cdef object error = <object>raised
+    Py_DECREF(error)
+    if outcome == FAILED:
+        try:
+            reraise()
+        except BaseException as failure:
+            error.__context__ = failure
+    set_raised(error)
+    return FAILED
+
+
+cdef Sleep _sleep(Waiter* waiter) noexcept:
+    """Sleeps, without the GIL, until the waiter is claimed, its deadline passes, or a signal arrives."""
+    cdef int64_t left
+    cdef long long microseconds = -1
+    cdef PyLockStatus status
+    cdef int seen = SPIN
+    if waiter.operation.spins and _several_cpus:
+        with nogil:
+            _spin(waiter)
+        if not waiter.claim.compare_exchange_strong(seen, PARKED, acq_rel, acquire):
+            return TOKEN    # claimed while it was spinning: no token comes
+    if waiter.deadline != NEVER:
+        left = waiter.deadline - now()
+        microseconds = (left + 999) // 1000 if left > 0 else 0
+    register_sleeper(waiter)
+    with nogil:
+        status = PyThread_acquire_lock_timed(waiter.parked, microseconds, 1)
+    unregister_sleeper(waiter)
+    if status == PyLockStatus.PY_LOCK_ACQUIRED:
+        return TOKEN
+    return INTERRUPTED if status == PyLockStatus.PY_LOCK_INTR else TIMED_OUT
+
+
+cdef void _spin(Waiter* waiter) noexcept nogil:
+    cdef int spin
+    for spin in range(waiter.operation.spins):
+        # Acquire pairs with the release of the claim in claim_head().
+        if waiter.claim.load(acquire) != SPIN:
+            return
+        spin_pause()
+
+
+# --- waking ----------------------------------------------------------------------------------------------------------
+
+cdef void wake_all(WakeList* woken) noexcept:
+    """Wakes each claimed waiter; permissions that find their loop closed pass on to the next waiter, and so on.
+
+    A loop, not a recursion: a closed loop may have left any number of tasks in the queue. Keeps the exception that is
+    set, if one is.
+    """
+    cdef Waiter* waiter
+    cdef KeepRaised keep
+    while woken.head != NULL:
+        waiter = woken.head
+        woken.head = waiter.next    # before the wake: the waiter's frame may be gone after it
+        if woken.head == NULL:
+            woken.tail = NULL
+        if waiter.task == NULL:
+            PyThread_release_lock(waiter.parked)
+        else:
+            _post(<Mailbox>waiter.mailbox, waiter, woken)
+
+
+cdef void _post(Mailbox mailbox, Waiter* waiter, WakeList* more) noexcept:
+    """Brings a claimed task to its loop: directly in the loop's own thread, through the mailbox from elsewhere."""
+    if mailbox.thread.load(relaxed) == owner_thread() and running_loop() is mailbox.loop:
+        waiter.deliver(waiter)
+    elif mailbox._push_locked(waiter):
+        _ring(mailbox, more)
+
+
+cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
+    """Asks the loop to empty the mailbox. If the loop is closed, everyone in the mailbox passes on."""
+    cdef Witness witness = None
+    cdef int attempt
+    for attempt in range(3):
+        try:
+            witness = Witness()
+            witness.mailbox = mailbox
+            mailbox._call_soon_threadsafe(witness)
+            return
+        except BaseException as error:
+            if isinstance(error, RuntimeError) and mailbox.loop.is_closed():
+                break
+            # A signal handler raised inside the call, which may or may not have taken effect: call again, a witness
+            # too many does no harm, and raise it where the interpreter next looks.
+            raise_later(error)
+    if witness is not None:
+        witness.done = True
+    _bury(mailbox, more)
+
+
+cdef void _bury(Mailbox mailbox, WakeList* more) noexcept:
+    """Passes on the permissions in the mailbox of a loop that will never empty it."""
+    cdef Waiter* waiter = mailbox._take_locked()
+    cdef Waiter* following
+    cdef PyObject* task
+    cdef int how
+    while waiter != NULL:
+        following = waiter.next
+        task = waiter.task
+        how = waiter.claim.exchange(SPENT, acq_rel)
+        if how == CLAIMED or how == HANDED:
+            waiter.operation.pass_on(waiter, how, more)
+        Py_XDECREF(task)        # the queue's reference (I3)
+        waiter = following
+
+
+cdef class Mailbox:
+    """The claimed waiters of one event loop, on their way to it.
+
+    Invariant: if the list is not empty, a call of drain() by the loop is outstanding.
+    """
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self._call_soon_threadsafe = loop.call_soon_threadsafe
+        self._generation = generation
+
+    cdef bint _push_locked(self, Waiter* waiter) noexcept nogil:
+        """Whether the loop has to be called."""
+        cdef bint first
+        self._latch.lock()
+        if self._generation != generation:
+            self._generation = generation
+            self._head = self._tail = NULL
+            self._outstanding = False
+        waiter.next = NULL
+        if self._head == NULL:
+            self._head = waiter
+        else:
+            self._tail.next = waiter
+        self._tail = waiter
+        first = not self._outstanding
+        self._outstanding = True
+        self._latch.unlock()
+        return first
+
+    cdef Waiter* _take_locked(self) noexcept nogil:
+        cdef Waiter* first
+        self._latch.lock()
+        first = self._head if self._generation == generation else NULL
+        self._head = self._tail = NULL
+        self._outstanding = False
+        self._latch.unlock()
+        return first
+
+    def drain(self):
+        """Delivers all permissions; runs in the loop."""
+        cdef Waiter* waiter = self._take_locked()
+        cdef Waiter* following
+        while waiter != NULL:
+            following = waiter.next
+            waiter.deliver(waiter)
+            waiter = following
+
+
+@cython.final
+@cython.no_gc_clear     # __dealloc__ needs the mailbox; every cycle through it passes the loop, which can be cleared
+cdef class Witness:
+    """What is posted to the loop. If it dies uncalled, the loop was closed with it in its list of things to do."""
+    cdef Mailbox mailbox
+    cdef bint done
+
+    def __call__(self):
+        self.done = True
+        self.mailbox.drain()
+
+    def __dealloc__(self):
+        cdef WakeList woken
+        if not self.done and self.mailbox is not None:
+            woken.head = woken.tail = NULL
+            _bury(self.mailbox, &woken)
+            wake(&woken)
+
+
+cdef Mailbox mailbox_of(object loop):
+    """The mailbox of a loop, made at its first use and kept as an attribute of the loop."""
+    cdef object mailbox = getattr(loop, "_ferrule_mailbox", None)
+    if mailbox is None:
+        mailbox = loop._ferrule_mailbox = Mailbox(loop)
+    return mailbox
+
+
+cdef object _get_running_loop = None
+
+cdef object running_loop():
+    """The event loop that runs in this thread, or None. Never imports asyncio: without it none can be running."""
+    global _get_running_loop
+    if _get_running_loop is None:
+        events = sys.modules.get("asyncio.events")
+        _get_running_loop = getattr(events, "_get_running_loop", None)
+        if _get_running_loop is None:
+            return None
+    return _get_running_loop()
+
+
+# --- exceptions that must wait ---------------------------------------------------------------------------------------
+
+cdef void raise_later(object error) noexcept:
+    """Raises a signal handler's exception in the main thread, where the interpreter next looks for signals.
+
+    What another thread gets here (MemoryError) goes to sys.unraisablehook.
+    """
+    if threading.get_ident() == threading.main_thread().ident:
+        Py_INCREF(error)
+        if Py_AddPendingCall(&_raise_pending, <void*>error) == 0:
+            return
+        Py_DECREF(error)
+    set_raised(error)
+    PyErr_WriteUnraisable(None)
+
+
+cdef int _raise_pending(void* pending) noexcept:
+    cdef object error = <object>pending
+    Py_DECREF(error)
+    set_raised(error)
+    return -1
+
+
+cdef int _no_memory() noexcept:
+    try:
+        PyErr_NoMemory()
+    except MemoryError as error:
+        set_raised(error)
+    return FAILED
+
+
+# --- the register of sleepers ----------------------------------------------------------------------------------------
+
+cdef Latch _register_latch
+cdef Waiter* _register_head = NULL
+cdef uint64_t _register_generation = 0
+
+
+cdef void register_sleeper(Waiter* waiter) noexcept:
+    """Enters the waiter, whose owner keeps its target and context alive until unregister_sleeper()."""
+    _register_locked(waiter)
+
+
+cdef void _register_locked(Waiter* waiter) noexcept nogil:
+    global _register_head, _register_generation
+    _register_latch.lock()
+    if _register_generation != generation:
+        _register_generation = generation
+        _register_head = NULL
+    waiter.register_prev = NULL
+    waiter.register_next = _register_head
+    if _register_head != NULL:
+        _register_head.register_prev = waiter
+    _register_head = waiter
+    _register_latch.unlock()
+
+
+cdef void unregister_sleeper(Waiter* waiter) noexcept:
+    if waiter.generation == generation:
+        _unregister_locked(waiter)
+
+
+cdef void _unregister_locked(Waiter* waiter) noexcept nogil:
+    global _register_head
+    _register_latch.lock()
+    if waiter.register_prev != NULL:
+        waiter.register_prev.register_next = waiter.register_next
+    elif _register_head == waiter:
+        _register_head = waiter.register_next
+    if waiter.register_next != NULL:
+        waiter.register_next.register_prev = waiter.register_prev
+    waiter.register_prev = waiter.register_next = NULL
+    _register_latch.unlock()
+
+
+cdef struct Sleeper:
+    PyObject* target
+    PyObject* context
+    uint64_t thread
+
+
+cdef Py_ssize_t _sleepers_locked(Sleeper* found, Py_ssize_t room) noexcept nogil:
+    """Copies at most `room` entries, with references; how many there are in all."""
+    cdef Py_ssize_t count = 0
+    cdef Waiter* waiter
+    _register_latch.lock()
+    waiter = _register_head if _register_generation == generation else NULL
+    while waiter != NULL:
+        if count < room:
+            found[count].target = take(waiter.target)
+            found[count].context = take(waiter.context) if waiter.context != NULL else NULL
+            found[count].thread = waiter.thread
+        count += 1
+        waiter = waiter.register_next
+    _register_latch.unlock()
+    return count
+
+
+def sleepers():
+    """Who sleeps, waiting for what: a list of (target, thread identity, task's context or None)."""
+    cdef Py_ssize_t room = 16, count, index
+    cdef Sleeper* found
+    cdef list result = []
+    while True:
+        found = <Sleeper*>PyMem_RawMalloc(room * sizeof(Sleeper))
+        if found == NULL:
+            raise MemoryError
+        count = _sleepers_locked(found, room)
+        for index in range(min(count, room)):
+            result.append((
+                <object>found[index].target,
+                found[index].thread,
+                <object>found[index].context if found[index].context != NULL else None,
+            ))
+            Py_XDECREF(found[index].target)
+            Py_XDECREF(found[index].context)
+        PyMem_RawFree(found)
+        if count <= room:
+            return result
+        result.clear()
+        room = count + count // 2
+
+
+# --- fork ------------------------------------------------------------------------------------------------------------
+
+def _in_child():
+    global generation
+    generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,364 @@
+"""The smallest things that can be waited for, so that the floor is tested without a primitive on top of it.
+
+Built with FERRULE_PROBE=1 only; no wheel has it.
+
+Gate        a count of permits and one queue; its calls make every transition of a waiter's claim word happen on demand
+Several     one waiter registered with many gates, as a select does
+Claimed     the stop point between a claim and its wake: the claiming thread holds the wake list until wake() is called
+"""
+cimport cython
+from cpython.exc cimport PyErr_Occurred
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from ferrule._core.atomics cimport acq_rel, relaxed
+from ferrule._core.coroutine cimport new_coroutine
+from ferrule._core.deadline cimport parse_timeout
+from ferrule._core.gc cimport (
+    clear_slot,
+    inquiry,
+    replace_gc_slots,
+    traverse_slot,
+    traverseproc,
+    visit_raw,
+    visitproc,
+)
+from ferrule._core.latch cimport Latch
+from ferrule._core.owned cimport take
+from ferrule._core.parking cimport (
+    BUSY,
+    CLAIMED,
+    DONE,
+    FAILED,
+    HANDED,
+    LINKED,
+    PARKED,
+    SPENT,
+    TRY,
+    Claim,
+    Node,
+    Operation,
+    Outcome,
+    Place,
+    Waiter,
+    WaitQueue,
+    WakeList,
+    claim_first,
+    generation,
+    give_up,
+    link,
+    linked,
+    owner_thread,
+    refresh,
+    unlink,
+    wait_in_thread,
+    wake,
+)
+from ferrule._core.raised cimport reraise, set_raised
+
+from ferrule.errors import Timeout
+
+cdef extern from "Python.h":
+    PyObject* Py_True
+
+
+@cython.final
+cdef class Gate:
+    """Gate(permits=0): wait() takes one permit, release() gives some."""
+    cdef Latch _latch
+    cdef WaitQueue _queue
+    cdef Py_ssize_t _permits        # under the latch, as the queue
+    cdef object _gc                 # makes the class one that the collector visits
+    cdef object __weakref__
+
+    def __cinit__(self, Py_ssize_t permits=0):
+        self._permits = permits
+
+    @property
+    def permits(self):
+        return self._count_locked(NULL)
+
+    @property
+    def waiting(self):
+        cdef Py_ssize_t waiting = 0
+        self._count_locked(&waiting)
+        return waiting
+
+    def release(self, Py_ssize_t n=1):
+        """Adds permits and gives as many waiters leave to take one."""
+        self.claim(n).wake()
+
+    def claim(self, Py_ssize_t n=1):
+        """As release(), but who was claimed is woken only by wake() of the result, or at its end."""
+        cdef Claimed claimed = Claimed.__new__(Claimed)
+        self._release_locked(n, &claimed._list)
+        return claimed
+
+    def hand(self):
+        """Hands a permit to the first waiter; False, and nothing done, if nobody waits."""
+        cdef WakeList woken
+        woken.head = woken.tail = NULL
+        cdef bint handed = self._hand_locked(&woken)
+        wake(&woken)
+        return handed
+
+    def try_wait(self):
+        return self._take_or_link_locked(NULL, TRY) == DONE
+
+    def wait(self, *, timeout=None, bint spinning=False, bint insists=False):
+        cdef const Operation* operation = &SPINNING if spinning else &INSISTING if insists else &PLAIN
+        return _wait(operation, self, parse_timeout(timeout))
+
+    def wait_async(self, *, timeout=None, bint insists=False):
+        return new_coroutine(&INSISTING if insists else &PLAIN, self, NULL, parse_timeout(timeout))
+
+    cdef Py_ssize_t _count_locked(self, Py_ssize_t* waiting) noexcept nogil:
+        cdef Node* node
+        cdef Py_ssize_t permits
+        self._latch.lock()
+        refresh(&self._queue)
+        permits = self._permits
+        if waiting != NULL:
+            node = self._queue.head
+            while node != NULL:
+                waiting[0] += 1
+                node = node.next
+        self._latch.unlock()
+        return permits
+
+    cdef void _release_locked(self, Py_ssize_t n, WakeList* woken) noexcept nogil:
+        self._latch.lock()
+        refresh(&self._queue)
+        self._permits += n
+        while n > 0 and claim_first(&self._queue, CLAIMED, woken):
+            n -= 1
+        self._latch.unlock()
+
+    cdef bint _hand_locked(self, WakeList* woken) noexcept nogil:
+        cdef bint handed
+        self._latch.lock()
+        refresh(&self._queue)
+        handed = claim_first(&self._queue, HANDED, woken)
+        self._latch.unlock()
+        return handed
+
+    cdef Outcome _take_or_link_locked(self, Node* node, Place place) noexcept nogil:
+        cdef Outcome outcome = BUSY
+        self._latch.lock()
+        refresh(&self._queue)
+        if self._permits > 0:
+            self._permits -= 1
+            outcome = DONE
+        elif place != TRY:
+            link(&self._queue, node, place)
+            outcome = LINKED
+        self._latch.unlock()
+        return outcome
+
+    cdef void _link_locked(self, Node* node, Place place) noexcept nogil:
+        self._latch.lock()
+        refresh(&self._queue)
+        link(&self._queue, node, place)
+        self._latch.unlock()
+
+    cdef void _unlink_locked(self, Node* node) noexcept nogil:
+        self._latch.lock()
+        refresh(&self._queue)
+        if linked(node):
+            unlink(node)
+        node.queue = NULL
+        self._latch.unlock()
+
+    cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil:
+        cdef bint gave_up
+        self._latch.lock()
+        refresh(&self._queue)
+        gave_up = give_up(waiter)
+        self._latch.unlock()
+        return gave_up
+
+    cdef void _pass_on_locked(self, bint handed, WakeList* woken) noexcept nogil:
+        """One rule from the state alone: a permit and a waiter together mean a claim."""
+        self._latch.lock()
+        refresh(&self._queue)
+        if handed:
+            self._permits += 1
+        if self._permits > 0:
+            claim_first(&self._queue, CLAIMED, woken)
+        self._latch.unlock()
+
+
+@cython.final
+cdef class Claimed:
+    """A wake list that its thread has not woken yet."""
+    cdef WakeList _list
+
+    def wake(self):
+        cdef WakeList woken = self._list
+        self._list.head = self._list.tail = NULL
+        wake(&woken)
+
+    def __dealloc__(self):
+        wake(&self._list)
+
+
+@cython.final
+cdef class Several:
+    """Several(*gates): one waiter on all of them; wait() takes one permit from one gate."""
+    cdef readonly tuple gates
+    cdef Node* _nodes
+
+    def __cinit__(self, *gates):
+        cdef Gate gate
+        for gate in gates:
+            pass
+        self.gates = gates
+        self._nodes = <Node*>PyMem_RawCalloc(len(gates), sizeof(Node))
+        if self._nodes == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._nodes)
+
+    def wait(self, *, timeout=None):
+        return _wait(&SEVERAL, self, parse_timeout(timeout))
+
+    def wait_async(self, *, timeout=None):
+        return new_coroutine(&SEVERAL, self, NULL, parse_timeout(timeout))
+
+    cdef Outcome _try(self) noexcept:
+        cdef Gate gate
+        for gate in self.gates:
+            if gate._take_or_link_locked(NULL, TRY) == DONE:
+                return DONE
+        return BUSY
+
+    cdef void _link_all(self, Waiter* waiter, Place place) noexcept:
+        cdef Py_ssize_t index
+        for index in range(len(self.gates)):
+            self._nodes[index].waiter = waiter
+            (<Gate>self.gates[index])._link_locked(&self._nodes[index], place)
+
+    cdef void _unlink_all(self) noexcept:
+        cdef Py_ssize_t index
+        for index in range(len(self.gates)):
+            (<Gate>self.gates[index])._unlink_locked(&self._nodes[index])
+
+
+cdef bint _wait(const Operation* operation, object target, int64_t timeout) except -1:
+    cdef Waiter waiter
+    waiter.operation = operation
+    waiter.target = <PyObject*>target
+    waiter.item = NULL
+    waiter.token = 0
+    waiter.thread = owner_thread()
+    waiter.context = NULL
+    waiter.timeout = timeout
+    if operation.attempt(&waiter, TRY) != DONE and wait_in_thread(&waiter) != DONE:
+        if PyErr_Occurred():
+            reraise()
+    return True
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+cdef int _attempt(Waiter* waiter, Place place) noexcept:
+    return (<Gate>waiter.target)._take_or_link_locked(&waiter.node, place)
+
+
+cdef bint _abandon(Waiter* waiter) noexcept nogil:
+    return (<Gate>waiter.target)._abandon_locked(waiter)
+
+
+cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
+    (<Gate>waiter.target)._pass_on_locked(how == HANDED, woken)
+
+
+cdef int _attempt_several(Waiter* waiter, Place place) noexcept:
+    """Links first and looks again after: a permit that came in between is then seen by one of the two sides."""
+    cdef Several several = <Several>waiter.target
+    cdef int seen = PARKED
+    several._unlink_all()
+    while True:
+        if several._try() == DONE:
+            return DONE
+        if place == TRY:
+            return BUSY
+        several._link_all(waiter, place)
+        for gate in several.gates:
+            if (<Gate>gate)._count_locked(NULL) > 0:
+                break
+        else:
+            return LINKED
+        if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
+            return LINKED       # claimed already: its token comes
+        several._unlink_all()
+        waiter.claim.store(PARKED, relaxed)
+
+
+cdef bint _abandon_several(Waiter* waiter) noexcept nogil:
+    cdef int seen = PARKED
+    if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
+        return False
+    with gil:
+        (<Several>waiter.target)._unlink_all()
+    return True
+
+
+cdef void _pass_on_several(Waiter* waiter, int how, WakeList* woken) noexcept:
+    cdef Several several = <Several>waiter.target
+    cdef bint handed = how == HANDED
+    cdef Gate gate
+    several._unlink_all()
+    for gate in several.gates:
+        gate._pass_on_locked(handed, woken)
+        handed = False
+
+
+cdef PyObject* _give_true(Waiter* waiter) noexcept:
+    return take(Py_True)
+
+
+cdef void _expire(Waiter* waiter) noexcept:
+    set_raised(Timeout("the gate gave no permit in time"))
+
+
+cdef Operation PLAIN, SPINNING, INSISTING, SEVERAL
+PLAIN.name = b"Gate.wait"
+PLAIN.attempt = _attempt
+PLAIN.abandon = _abandon
+PLAIN.pass_on = _pass_on
+PLAIN.result = _give_true
+PLAIN.expire = _expire
+PLAIN.leave = NULL
+PLAIN.insists = False
+PLAIN.tries = 0
+PLAIN.spins = 0
+SPINNING = PLAIN
+SPINNING.spins = 2000
+INSISTING = PLAIN
+INSISTING.insists = True
+SEVERAL = PLAIN
+SEVERAL.name = b"Several.wait"
+SEVERAL.attempt = _attempt_several
+SEVERAL.abandon = _abandon_several
+SEVERAL.pass_on = _pass_on_several
+
+
+# --- slots -----------------------------------------------------------------------------------------------------------
+
+cdef traverseproc _cython_traverse = traverse_slot(Gate)
+
+
+cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef Gate self = <Gate>slot
+    cdef Node* node = self._queue.head if self._queue.generation == generation else NULL
+    cdef int stopped = _cython_traverse(slot, visit, arg)
+    while node != NULL and not stopped:
+        stopped = visit_raw(node.waiter.task, visit, arg)
+        node = node.next
+    return stopped
+
+
+replace_gc_slots(Gate, _traverse, NULL)

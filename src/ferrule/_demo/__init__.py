@@ -1,0 +1,1 @@
+"""The sections of `python -m ferrule`, one module for each room; `job` holds what they share."""

@@ -1,0 +1,131 @@
+"""What the sections of `python -m ferrule` share: the data that they work on, and the tables that they give."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import sysconfig
+import tokenize
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+
+Words = list[str]
+Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[], None]]]
+"""bar(title, total) shows a bar of progress while its `with` block lasts; what it gives moves the bar on by one."""
+
+
+class Failure(Exception):
+    """The job cannot be done, or a contender did it wrongly; the message says which."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The tokens of some source files, one list a file, and how often each occurs, counted plainly in one thread."""
+
+    files: list[Words]
+    skipped: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def read(cls, limit: int | None, bar: Bar) -> Sample:
+        """The first `limit` modules of the standard library by name, or with None all files of it."""
+        library = Path(sysconfig.get_path("stdlib"))
+        if limit is None:
+            paths = sorted(p for p in library.rglob("*.py") if not {"site-packages", "dist-packages"} & set(p.parts))
+        else:
+            paths = sorted(library.glob("*.py"))[:limit]
+        started = perf_counter()
+        files = []
+        with bar("cutting into tokens", len(paths)) as step:
+            for path in paths:
+                # Some files of the standard library's own tests are broken on purpose.
+                with contextlib.suppress(SyntaxError, UnicodeDecodeError, tokenize.TokenError):
+                    files.append(_tokens(path))
+                step()
+        if not any(files):
+            raise Failure(f"there is no source of the standard library in {library}")
+        return cls(files, len(paths) - len(files), perf_counter() - started)
+
+    @cached_property
+    def expected(self) -> Counter[str]:
+        return Counter(word for words in self.files for word in words)
+
+    @property
+    def tokens(self) -> int:
+        return self.expected.total()
+
+    def every(self, nth: int) -> Sample:
+        """Each nth file of this sample."""
+        return Sample(self.files[::nth])
+
+    def check(self, contender: str, counts: Mapping[str, int]) -> None:
+        """Raises Failure unless `counts` equals the plain count, key by key; so those that pass are equal."""
+        wrong = sorted(w for w in counts.keys() | self.expected.keys() if counts.get(w) != self.expected.get(w))
+        if wrong:
+            word = wrong[0]
+            raise Failure(
+                f"{contender} counted {len(wrong)} words wrongly, "
+                f"among them {word!r}: {counts.get(word, 0)} instead of {self.expected[word]}"
+            )
+
+    def __str__(self) -> str:
+        skipped = f" ({self.skipped} skipped: no valid source)" if self.skipped else ""
+        return (
+            f"{len(self.files)} files of the standard library{skipped}, {self.tokens:,} tokens, "
+            f"{len(self.expected):,} different, cut in {self.seconds:.1f} s before any contender ran"
+        )
+
+
+def _tokens(path: Path) -> Words:
+    with tokenize.open(path) as source:
+        # Interned, so that the dict finds a word by identity: without the GIL, threads that look up equal strings which
+        # are different objects hold each other up inside the dict, and that would be measured in place of the lock.
+        return [sys.intern(token.string) for token in tokenize.generate_tokens(source.readline) if token.string.strip()]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a section is given."""
+
+    limit: int | None
+    threads: int
+    rounds: int
+    seconds: float
+    bar: Bar
+
+    @cached_property
+    def sample(self) -> Sample:
+        return Sample.read(self.limit, self.bar)
+
+    def turns(self) -> Iterator[int]:
+        """Numbers the rounds: `rounds` of them, or fewer where one more would last beyond `seconds`; at least one."""
+        started = perf_counter()
+        for number in range(self.rounds):
+            spent = perf_counter() - started
+            if number and spent + spent / number > self.seconds:
+                return
+            yield number
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns, one row a contender, and lines below that say what the figures are."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+    def __str__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        head, *body = [
+            "  ".join([first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))])
+            for first, *rest in lines
+        ]
+        return "\n".join([self.title, rule, head, rule, *body, rule, *self.notes])

@@ -1,0 +1,9 @@
+"""The async faces, under the same nouns as the sync ones.
+
+`ferrule.aio.X(...)` makes a new object and gives its async face; `x.aio` is the async face of an object there is, and
+`face.sync` leads back. What waits is awaitable here, what does not is the same plain method.
+"""
+
+from ..mutex import AsyncMutex as Mutex
+
+__all__ = ["Mutex"]

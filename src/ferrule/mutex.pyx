@@ -1,0 +1,1054 @@
+"""Mutex: a lock around a value, for threads and for tasks of any event loop.
+
+One word says everything: which guard holds the lock, whether somebody is queued, and whether a `with` block's guard is
+kept by the mutex. The fast paths are one compare-and-swap on it; behind them stands the wait queue of _core.parking.
+Barging with eventual fairness follows parking_lot (Rust): whoever comes first takes a free lock, but a waiter that has
+waited for about half a millisecond is handed it by the next release.
+"""
+import types
+
+cimport cython
+from cpython.exc cimport PyErr_Occurred, PyErr_WarnEx, PyErr_WriteUnraisable
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+
+from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release
+from ferrule._core.coroutine cimport new_coroutine
+from ferrule._core.deadline cimport NEVER, SECOND, now, parse_seconds, parse_timeout
+from ferrule._core.gc cimport (
+    clear_slot,
+    inquiry,
+    replace_gc_slots,
+    traverse_slot,
+    traverseproc,
+    visit_raw,
+    visitproc,
+)
+from ferrule._core.owned cimport drop, retain, swap, take
+from ferrule._core.parking cimport (
+    BUSY,
+    CLAIMED,
+    DONE,
+    FAILED,
+    HANDED,
+    LINKED,
+    PARKED as WAITING,
+    TRY,
+    Attempt,
+    Expire,
+    Node,
+    Operation,
+    Outcome,
+    Place,
+    Result,
+    Waiter,
+    WaitQueue,
+    WakeList,
+    claim_first,
+    claim_head,
+    generation,
+    give_up,
+    link,
+    owner_context,
+    owner_thread,
+    refresh,
+    wait_in_thread,
+    wake,
+)
+from ferrule._core.raised cimport KeepRaised, reraise, set_raised
+from ferrule._core.sealed cimport PyTypeObject, replace_new, seal
+
+from ferrule.errors import Timeout, WouldDeadlock
+
+cdef extern from *:
+    """
+    #define FERRULE_VALUE_SLOT(mutex) (&(mutex)->_value)
+    """
+    PyObject** value_slot "FERRULE_VALUE_SLOT"(Mutex) noexcept nogil
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define FERRULE_MUTEX_TRIES 100
+    #else
+    #define FERRULE_MUTEX_TRIES 0
+    #endif
+    """
+    # How often a thread looks again before it queues: with the GIL the holder cannot go on while it looks.
+    const int TRIES "FERRULE_MUTEX_TRIES"
+
+cdef extern from "Python.h":
+    const long long PY_TIMEOUT_MAX
+    PyObject* Py_None
+    PyObject* Py_True
+
+cdef enum:
+    LOCKED = 0b001      # somebody holds the lock
+    PARKED = 0b010      # at least one waiter is queued
+    ENTERED = 0b100     # the guard in the word is of a `with mutex` block, and the word owns a reference to it
+    FLAGS = 0b111       # above them: the address of the guard of the hold, or 0 (free, or held by acquire())
+
+# Invariants
+#   The queue is not empty if and only if PARKED is set.
+#   While PARKED or ENTERED is set the word changes only under the latch, so the guard in it can be looked at there: it
+#   cannot be released, and so not freed, meanwhile.
+#   A guard whose address is in the word is alive: its end releases the hold. So the word alone says which guard is in
+#   force, a release is one compare-and-swap, and of two racing ones exactly one succeeds.
+#   A waiter that was HANDED the lock finds the word with its own token in it.
+
+cdef object _NO_TIMEOUT = -1        # acquire()'s default, told from an argument by identity
+
+
+# --- the mutex -------------------------------------------------------------------------------------------------------
+
+@cython.final
+@cython.trashcan(True)
+cdef class Mutex:
+    """Mutex(value=None, /, *, fair=False)
+    --
+
+    A lock around a value, for threads and, through `aio`, for tasks of any number of event loops.
+
+    Complexity  Every method: O(1).
+    Threads     Every method is safe. Threads and tasks wait in one queue.
+    Blocks      lock, acquire and `with` while somebody else holds the lock; Ctrl-C interrupts them.
+    Calls you   never while an internal lock is held.
+    Errors      Timeout; WouldDeadlock when the same owner locks again with lock() or `with`.
+
+    The value is reached through the guard. A free lock goes to whoever comes first, but a release hands it to a waiter
+    that has waited for longer than 0-1 ms (drawn at random for each wait), so nobody starves; with `fair` every release
+    hands it to the first in the queue. An exception in the holder releases the lock: there is no poisoning.
+
+    >>> balance = Mutex(10)
+    >>> with balance as guard:
+    ...     guard.value += 5
+    >>> with balance.lock(timeout=1.0) as guard:
+    ...     guard.value
+    15
+    """
+
+    def __cinit__(self, value=None, /, *, bint fair=False):
+        self._value = value
+        self.fair = fair
+
+    def lock(self, *, timeout=None):
+        """Takes the lock and returns its MutexGuard.
+
+        Waits at most `timeout` seconds (None: for ever, 0: not at all), behind those who wait already; then Timeout.
+        WouldDeadlock if this thread has the lock by lock() or `with`, or a task of this thread's event loop has it.
+        What former holders did to the value is visible. O(1).
+        """
+        cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
+        cdef _Guard guard = _new_guard(self)
+        cdef uintptr_t word = 0
+        # Acquire pairs with the release in _Guard.release(), _release_locked() and _let_go().
+        if not self._word.compare_exchange_strong(word, _token(guard, 0), acquire, relaxed):
+            _wait(self, &LOCK, guard, _token(guard, 0), patience)
+        return guard
+
+    def try_lock(self):
+        """Takes the lock if it is free and returns its MutexGuard, else None. Never waits. O(1)."""
+        cdef _Guard guard
+        if self._word.load(relaxed) & LOCKED:
+            return None
+        guard = _new_guard(self)
+        return guard if self._try_to_take(_token(guard, 0)) else None
+
+    def acquire(self, blocking=True, timeout=_NO_TIMEOUT):
+        """acquire(blocking=True, timeout=-1) of threading.Lock: True, or False if the lock could not be had.
+
+        The hold has no guard and no owner: any thread may end it with release(), and taking it twice waits. O(1).
+        """
+        cdef uintptr_t word = 0
+        cdef int64_t patience = NEVER
+        if timeout is not _NO_TIMEOUT or blocking is not True:
+            patience = _parse_acquire(blocking, timeout)
+        # Acquire: as in lock().
+        if self._word.compare_exchange_strong(word, LOCKED, acquire, relaxed):
+            return True
+        if patience == 0:
+            return self._try_to_take(LOCKED)
+        return _wait(self, &ACQUIRE, None, LOCKED, patience)
+
+    def release(self):
+        """Ends the hold in force, whoever took it, and spends its guard. RuntimeError if there is none. O(1)."""
+        cdef uintptr_t word = LOCKED
+        # Release pairs with the acquire of whoever takes the lock next.
+        if not self._word.compare_exchange_strong(word, 0, release, relaxed):
+            _release(self, None, False)
+
+    def locked(self):
+        """Whether somebody holds the lock."""
+        return self._word.load(relaxed) & LOCKED != 0
+
+    @property
+    def aio(self):
+        """The async face of this mutex, a ferrule.aio.Mutex."""
+        return _face_of(self)
+
+    def __enter__(self):
+        cdef _Guard guard = _new_guard(self)
+        cdef uintptr_t token = _token(guard, ENTERED)
+        cdef uintptr_t word = 0
+        Py_INCREF(guard)        # the word's reference
+        # Acquire: as in lock().
+        if not self._word.compare_exchange_strong(word, token, acquire, relaxed):
+            drop(<PyObject*>guard)
+            _wait(self, &ENTER, guard, token, NEVER)
+        return guard
+
+    def __exit__(self, kind, error, traceback, /):
+        _leave(self, owner_thread(), NULL)
+
+    @classmethod
+    def __class_getitem__(cls, item, /):
+        """Mutex[T]: a mutex around a T."""
+        return types.GenericAlias(cls, item)
+
+    def __repr__(self):
+        return _describe("ferrule.Mutex", self, <uintptr_t><PyObject*>self)
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle or copy a ferrule.Mutex")
+
+    def _state(self):
+        """For tests: whether it is locked, the PARKED bit, and each waiter as ("thread" | "task", claim)."""
+        return _state_of(self)
+
+    cdef inline bint _try_to_take(self, uintptr_t token) noexcept:
+        """Takes the lock if it is free; the token must not be ENTERED."""
+        cdef uintptr_t word = self._word.load(relaxed)
+        while not word & LOCKED:
+            if word & PARKED:
+                return self._take_if_free(token)
+            # Acquire: as in lock().
+            if self._word.compare_exchange_strong(word, token, acquire, relaxed):
+                return True
+        return False
+
+    cdef bint _take_if_free(self, uintptr_t token) noexcept nogil:
+        """Takes the lock if it is free, also where somebody is queued."""
+        cdef Waiter passer
+        passer.token = token
+        return self._take_or_link_locked(&passer, TRY, False) == DONE
+
+    cdef Outcome _take_or_link_locked(self, Waiter* waiter, Place place, bint checks) noexcept nogil:
+        """DONE: taken. Else, unless place is TRY, LINKED; FAILED if `checks` and the waiter has the lock already."""
+        cdef uintptr_t word
+        cdef Outcome outcome = BUSY
+        self._latch.lock()
+        refresh(&self._queue)
+        word = self._word.load(relaxed)
+        while outcome == BUSY:
+            if not word & LOCKED:
+                # Acquire: as in lock().
+                if self._word.compare_exchange_strong(word, waiter.token | word & PARKED, acquire, relaxed):
+                    outcome = DONE
+            elif place == TRY:
+                break
+            # Acquire: the guard in the word was filled in before it got there.
+            elif word & PARKED or self._word.compare_exchange_strong(word, word | PARKED, acquire, acquire):
+                word |= PARKED
+                if checks and _same_owner(word, waiter):
+                    outcome = FAILED
+                    if self._queue.head == NULL:
+                        self._word.store(word & ~<uintptr_t>PARKED, release)
+                else:
+                    link(&self._queue, &waiter.node, place)
+                    outcome = LINKED
+        self._latch.unlock()
+        return outcome
+
+    cdef void _let_go(self, bint fair, WakeList* woken) noexcept nogil:
+        """Ends the hold in force: hands the lock to the first waiter, or frees it and gives that one leave to try.
+
+        Called under the latch, with PARKED or ENTERED set.
+        """
+        cdef Waiter* first
+        cdef uintptr_t parked
+        refresh(&self._queue)
+        if self._queue.head != NULL and (fair or self.fair or now() >= self._queue.head.waiter.patience):
+            while self._queue.head != NULL:
+                first = self._queue.head.waiter
+                if first.token & ENTERED:
+                    retain(first.item)      # the word's reference
+                parked = PARKED if self._queue.head != self._queue.tail else 0
+                # Before the claim, because the claimed looks at the word. Release: as in release().
+                self._word.store(first.token | parked, release)
+                if claim_head(&self._queue, HANDED, woken):
+                    return
+        else:
+            claim_first(&self._queue, CLAIMED, woken)
+        # Release: as in release().
+        self._word.store(PARKED if self._queue.head != NULL else 0, release)
+
+    cdef bint _release_locked(self, PyObject* guard, bint fair, WakeList* woken) noexcept nogil:
+        """Ends the hold of the guard (NULL: the one in force); False if it is not in force.
+
+        The guard of a `with` block that is still open goes to the list of open ones, for the block's end to find.
+        """
+        cdef uintptr_t word
+        cdef bint held = False
+        self._latch.lock()
+        word = self._word.load(relaxed)
+        while word & LOCKED and (guard == NULL or _guard_in(word) == guard):
+            if word & (PARKED | ENTERED):
+                held = True
+                if word & ENTERED:
+                    _push_open(self, _guard_in(word))
+                self._let_go(fair, woken)
+                break
+            # Release: as in release().
+            if self._word.compare_exchange_strong(word, 0, release, relaxed):
+                held = True
+                break
+        self._latch.unlock()
+        return held
+
+    cdef bint _leave_locked(
+        self, uint64_t thread, PyObject* context, WakeList* woken, PyObject** dropped
+    ) noexcept nogil:
+        """The end of a `with` block of this owner: ends the hold that the block began, if it is in force.
+
+        False if the owner has no block open. `dropped` gets the reference that was kept for the block.
+        """
+        cdef PyObject* guard
+        cdef bint ends = False
+        cdef uintptr_t word
+        self._latch.lock()
+        # Acquire: the guard in the word was filled in before it got there.
+        word = self._word.load(acquire)
+        guard = _guard_in(word)
+        if word & ENTERED and _owned_by(guard, thread, context):
+            ends = True
+        else:
+            guard = _pop_open(self, thread, context)
+            word = self._word.load(relaxed)
+            while guard != NULL and _guard_in(word) == guard and not ends:
+                # Taken again after unlocked(): in force without ENTERED, so it may be released by CAS meanwhile.
+                if word & PARKED:
+                    ends = True
+                # Release: as in release().
+                elif self._word.compare_exchange_strong(word, 0, release, relaxed):
+                    break
+        if ends:
+            self._let_go(False, woken)
+        self._latch.unlock()
+        dropped[0] = guard
+        return guard != NULL
+
+    cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil:
+        cdef bint gave_up
+        self._latch.lock()
+        refresh(&self._queue)
+        gave_up = give_up(waiter)
+        if gave_up and self._queue.head == NULL:
+            self._word.store(self._word.load(relaxed) & ~<uintptr_t>PARKED, release)
+        self._latch.unlock()
+        return gave_up
+
+    cdef void _pass_on_locked(self, Waiter* waiter, int how, WakeList* woken) noexcept nogil:
+        cdef uintptr_t word
+        self._latch.lock()
+        refresh(&self._queue)
+        word = self._word.load(relaxed)
+        if how == CLAIMED:
+            if not word & LOCKED and claim_first(&self._queue, CLAIMED, woken) and self._queue.head == NULL:
+                self._word.store(0, release)
+        else:
+            while word & ~<uintptr_t>PARKED == waiter.token:
+                if word & (PARKED | ENTERED):
+                    self._let_go(False, woken)
+                    break
+                if self._word.compare_exchange_strong(word, 0, release, relaxed):
+                    break
+        self._latch.unlock()
+
+    cdef PyObject* _get_value_locked(self, PyObject* guard) noexcept nogil:
+        """A new reference to the value; NULL if the guard is not in force."""
+        cdef PyObject* value = NULL
+        self._latch.lock()
+        if _guard_in(self._word.load(relaxed)) == guard:
+            value = take(value_slot(self)[0])
+        self._latch.unlock()
+        return value
+
+    cdef PyObject* _set_value_locked(self, PyObject* guard, PyObject* value) noexcept nogil:
+        """Moves the reference in and returns the old value's; NULL if the guard is not in force."""
+        cdef PyObject* old = NULL
+        self._latch.lock()
+        if _guard_in(self._word.load(relaxed)) == guard:
+            old = swap(value_slot(self), value)
+        self._latch.unlock()
+        return old
+
+    cdef Py_ssize_t _waiters_locked(self, int* found, Py_ssize_t room) noexcept nogil:
+        """Copies the claim word of at most `room` waiters, a task's with its sign changed; how many there are."""
+        cdef Py_ssize_t count = 0
+        cdef Node* node
+        self._latch.lock()
+        refresh(&self._queue)
+        node = self._queue.head
+        while node != NULL:
+            if count < room:
+                found[count] = node.waiter.claim.load(relaxed)
+                if node.waiter.task != NULL:
+                    found[count] = -found[count]
+            count += 1
+            node = node.next
+        self._latch.unlock()
+        return count
+
+
+# --- the async face --------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class AsyncMutex:
+    """Mutex(value=None, /, *, fair=False)
+    --
+
+    The async face of a ferrule.Mutex; constructing one makes a new mutex.
+
+    Complexity  Every method: O(1).
+    Threads     Every method is safe; tasks of several loops and threads wait in one queue.
+    Blocks      never the loop: lock, acquire and `async with` suspend the task while somebody else holds the lock.
+    Calls you   never while an internal lock is held.
+    Errors      Timeout; WouldDeadlock when the same task locks again with lock() or `async with`.
+
+    >>> import asyncio
+    >>> async def deposit():
+    ...     balance = AsyncMutex(10)
+    ...     async with balance as guard:
+    ...         guard.value += 5
+    ...         return guard.value
+    >>> asyncio.run(deposit())
+    15
+    """
+
+    def lock(self, *, timeout=None):
+        """Awaitable; takes the lock and gives its AsyncMutexGuard. `async with` works on it too.
+
+        Waits at most `timeout` seconds (None: for ever, 0: not at all), behind those who wait already; then Timeout.
+        WouldDeadlock if this task has the lock by lock() or `async with`. Free, it never suspends. O(1).
+        """
+        return new_coroutine(&ASYNC_LOCK, self._mutex, NULL, NEVER if timeout is None else parse_timeout(timeout))
+
+    def try_lock(self):
+        """Takes the lock if it is free and returns its AsyncMutexGuard, else None. Never waits. O(1)."""
+        cdef _Guard guard
+        if self._mutex._word.load(relaxed) & LOCKED:
+            return None
+        guard = _new_async_guard(self._mutex)
+        return guard if self._mutex._try_to_take(_token(guard, 0)) else None
+
+    def acquire(self, *, timeout=None):
+        """Awaitable; takes the lock without a guard or an owner and gives True. Timeout as for lock(). O(1)."""
+        return new_coroutine(&ASYNC_ACQUIRE, self._mutex, NULL, NEVER if timeout is None else parse_timeout(timeout))
+
+    def release(self):
+        """Ends the hold in force, whoever took it, and spends its guard. RuntimeError if there is none. O(1)."""
+        self._mutex.release()
+
+    def locked(self):
+        """Whether somebody holds the lock."""
+        return self._mutex.locked()
+
+    @property
+    def sync(self):
+        """The ferrule.Mutex that this is a face of."""
+        return self._mutex
+
+    def __aenter__(self):
+        return new_coroutine(&ASYNC_ENTER, self._mutex, NULL, NEVER)
+
+    def __aexit__(self, kind, error, traceback, /):
+        return new_coroutine(&ASYNC_LEAVE, self._mutex, NULL, NEVER)
+
+    def __eq__(self, other, /):
+        return (<AsyncMutex>other)._mutex is self._mutex if isinstance(other, AsyncMutex) else NotImplemented
+
+    def __hash__(self):
+        return hash(self._mutex)
+
+    @classmethod
+    def __class_getitem__(cls, item, /):
+        """Mutex[T]: a mutex around a T."""
+        return types.GenericAlias(cls, item)
+
+    def __repr__(self):
+        return _describe("ferrule.aio.Mutex", self._mutex, <uintptr_t><PyObject*>self._mutex)
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle or copy a ferrule.aio.Mutex")
+
+
+# --- guards ----------------------------------------------------------------------------------------------------------
+
+@cython.freelist(16)
+@cython.no_gc_clear     # __dealloc__ needs the mutex; every cycle passes the mutex or the context, which can be cleared
+cdef class _Guard:
+    """What both kinds of guard are: one hold of a mutex, and the capability to end it."""
+
+    @property
+    def value(self):
+        """The object that the mutex protects; RuntimeError once the hold has ended."""
+        cdef PyObject* value = self._mutex._get_value_locked(<PyObject*>self)
+        if value == NULL:
+            raise RuntimeError(_NOT_IN_FORCE)
+        result = <object>value
+        drop(value)
+        return result
+
+    @value.setter
+    def value(self, value):
+        cdef PyObject* old
+        Py_INCREF(value)
+        old = self._mutex._set_value_locked(<PyObject*>self, <PyObject*>value)
+        if old == NULL:
+            drop(<PyObject*>value)
+            raise RuntimeError(_NOT_IN_FORCE)
+        drop(old)       # last: its destructor may call back
+
+    @value.deleter
+    def value(self):
+        raise AttributeError("the value of a mutex can be replaced, not deleted")
+
+    def release(self, *, bint fair=False):
+        """Ends the hold; RuntimeError if it has ended. `fair` hands the lock to the first waiter, if there is one.
+
+        Any thread or task that has the guard may do it, once: of two that race exactly one succeeds. O(1).
+        """
+        cdef uintptr_t word = _token(self, 0)
+        # Release pairs with the acquire of whoever takes the lock next.
+        if not self._mutex._word.compare_exchange_strong(word, 0, release, relaxed):
+            _release(self._mutex, self, fair)
+
+    @classmethod
+    def __class_getitem__(cls, item, /):
+        """The guard of a mutex around a T."""
+        return types.GenericAlias(cls, item)
+
+    def __repr__(self):
+        state = "held" if self._in_force() else "unlocked for a while" if self._lent.load(relaxed) else "released"
+        return f"<ferrule.{type(self).__name__} of {self._mutex!r}, {state}>"
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle or copy a guard")
+
+    cdef inline bint _in_force(self) noexcept:
+        return _guard_in(self._mutex._word.load(relaxed)) == <PyObject*>self
+
+    def __dealloc__(self):
+        drop(self._context)
+        if self._mutex is not None and self._in_force():
+            _release_forgotten(self)
+
+
+@cython.final
+cdef class MutexGuard(_Guard):
+    """One hold of a ferrule.Mutex: what `with mutex`, lock() and try_lock() give.
+
+    Complexity  Every method: O(1).
+    Threads     Every method is safe; whoever has the guard may release it, from any thread or task.
+    Blocks      only the end of an unlocked() block.
+    Calls you   never.
+    Errors      RuntimeError once the hold has ended.
+
+    A guard that is collected while it holds the lock releases it and gives a ResourceWarning.
+    """
+
+    def unlocked(self):
+        """A context manager: the lock is released inside, and taken again at the end, whatever the body raises.
+
+        The guard stays the same, and cannot be used inside. The end waits as long as it takes: a signal handler's
+        exception is raised when the lock is held again. WouldDeadlock if the thread has kept another hold from inside.
+        """
+        return Unlocked.__new__(Unlocked, self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback, /):
+        _release_quietly(self)
+
+
+@cython.final
+cdef class AsyncMutexGuard(_Guard):
+    """One hold of a ferrule.Mutex, taken through its async face.
+
+    Complexity  Every method: O(1).
+    Threads     Every method is safe; whoever has the guard may release it, from any thread or task.
+    Blocks      never the loop; only the end of an unlocked() block suspends the task.
+    Calls you   never.
+    Errors      RuntimeError once the hold has ended.
+
+    A guard that is collected while it holds the lock releases it and gives a ResourceWarning.
+    """
+
+    def unlocked(self):
+        """An async context manager: the lock is released inside, and taken again at the end, whatever the body raises.
+
+        The guard stays the same, and cannot be used inside. The end waits as long as it takes: a cancellation is
+        raised when the lock is held again.
+        """
+        return AsyncUnlocked.__new__(AsyncUnlocked, self)
+
+
+@cython.final
+cdef class Unlocked:
+    """The context manager that MutexGuard.unlocked() gives."""
+    cdef _Guard _guard
+
+    def __cinit__(self, _Guard guard not None):
+        self._guard = guard
+
+    def __enter__(self):
+        _lend(self._guard)
+
+    def __exit__(self, kind, error, traceback, /):
+        _claim_back(self._guard)
+        _wait(self._guard._mutex, &RETAKE, self._guard, _token(self._guard, 0), NEVER)
+
+
+@cython.final
+cdef class AsyncUnlocked:
+    """The async context manager that AsyncMutexGuard.unlocked() gives."""
+    cdef _Guard _guard
+
+    def __cinit__(self, _Guard guard not None):
+        self._guard = guard
+
+    def __aenter__(self):
+        Py_INCREF(self._guard)
+        return new_coroutine(&ASYNC_LEND, self._guard._mutex, <PyObject*>self._guard, NEVER)
+
+    def __aexit__(self, kind, error, traceback, /):
+        Py_INCREF(self._guard)
+        return new_coroutine(&ASYNC_RETAKE, self._guard._mutex, <PyObject*>self._guard, NEVER)
+
+
+# --- what both faces do ----------------------------------------------------------------------------------------------
+
+cdef str _NOT_IN_FORCE = "the guard does not hold the mutex: it was released"
+
+
+cdef inline uintptr_t _token(_Guard guard, uintptr_t flags) noexcept:
+    """The word of a mutex that this guard holds, while nobody waits."""
+    return <uintptr_t><PyObject*>guard | LOCKED | flags
+
+
+cdef inline PyObject* _guard_in(uintptr_t word) noexcept nogil:
+    return <PyObject*>(word & ~<uintptr_t>FLAGS)
+
+
+cdef inline _Guard _new_guard(Mutex mutex):
+    cdef MutexGuard guard = MutexGuard.__new__(MutexGuard)
+    guard._mutex = mutex
+    guard._thread = owner_thread()
+    return guard
+
+
+cdef inline _Guard _new_async_guard(Mutex mutex):
+    cdef AsyncMutexGuard guard = AsyncMutexGuard.__new__(AsyncMutexGuard)
+    guard._mutex = mutex
+    guard._thread = owner_thread()
+    guard._context = owner_context()
+    if guard._context == NULL:
+        raise MemoryError
+    retain(guard._context)
+    return guard
+
+
+cdef inline AsyncMutex _face_of(Mutex mutex):
+    cdef AsyncMutex face = AsyncMutex.__new__(AsyncMutex)
+    face._mutex = mutex
+    return face
+
+
+cdef inline bint _owned_by(PyObject* guard, uint64_t thread, PyObject* context) noexcept nogil:
+    """Whether the guard, which the latch keeps alive, was taken by exactly this owner."""
+    return (<_Guard>guard)._thread == thread and (<_Guard>guard)._context == context
+
+
+cdef inline bint _same_owner(uintptr_t word, Waiter* waiter) noexcept nogil:
+    """Whether the hold in force can only end by an act of the waiter.
+
+    So it is if the same task has it; and for a waiting thread, if it has the hold itself or a task of its loop does.
+    """
+    cdef PyObject* guard = _guard_in(word)
+    return guard != NULL and (<_Guard>guard)._thread == waiter.thread and (
+        waiter.context == NULL or (<_Guard>guard)._context == waiter.context
+    )
+
+
+cdef bint _wait(Mutex mutex, const Operation* operation, _Guard guard, uintptr_t token, int64_t timeout) except -1:
+    """Waits in this thread; False if it timed out and the operation does not raise for that."""
+    cdef Waiter waiter
+    waiter.operation = operation
+    waiter.target = <PyObject*>mutex
+    waiter.item = <PyObject*>guard
+    waiter.token = token
+    waiter.thread = owner_thread()
+    waiter.context = NULL
+    waiter.timeout = timeout
+    if operation.attempt(&waiter, TRY) == DONE:
+        return True
+    if wait_in_thread(&waiter) == DONE:
+        return True
+    if PyErr_Occurred():
+        reraise()
+    return False
+
+
+cdef int _release(Mutex mutex, _Guard guard, bint fair) except -1:
+    """release() of a guard, or with None of whatever hold is in force, where one compare-and-swap was not enough."""
+    cdef WakeList woken
+    woken.head = woken.tail = NULL
+    if not mutex._release_locked(<PyObject*>NULL if guard is None else <PyObject*>guard, fair, &woken):
+        raise RuntimeError("release unlocked lock" if guard is None else _NOT_IN_FORCE)
+    wake(&woken)
+    return 0
+
+
+cdef void _release_quietly(_Guard guard) noexcept:
+    cdef WakeList woken
+    woken.head = woken.tail = NULL
+    if guard._mutex._release_locked(<PyObject*>guard, False, &woken):
+        wake(&woken)
+
+
+cdef void _release_forgotten(_Guard guard) noexcept:
+    """A guard is being collected while it holds the lock: releases it, and warns last."""
+    cdef KeepRaised keep
+    _release_quietly(guard)
+    try:
+        PyErr_WarnEx(ResourceWarning, b"a guard was collected while it held its mutex, which is free again", 1)
+    except BaseException as error:      # warnings may be errors, and a destructor cannot raise
+        set_raised(error)
+        PyErr_WriteUnraisable(None)
+
+
+cdef int _leave(Mutex mutex, uint64_t thread, PyObject* context) except -1:
+    """The end of a `with` or `async with` block on the mutex."""
+    cdef WakeList woken
+    cdef PyObject* dropped = NULL
+    woken.head = woken.tail = NULL
+    if not mutex._leave_locked(thread, context, &woken, &dropped):
+        raise RuntimeError("the block was entered in another thread or context, or not at all; the lock stays as it is")
+    wake(&woken)
+    drop(dropped)
+    return 0
+
+
+cdef int _lend(_Guard guard) except -1:
+    """The beginning of an unlocked() block."""
+    _release(guard._mutex, guard, False)
+    guard._lent.store(True, release)
+    return 0
+
+
+cdef int _claim_back(_Guard guard) except -1:
+    """The right to take the lock again for the guard: one unlocked() block gives it once."""
+    if not guard._lent.exchange(False, acq_rel):
+        raise RuntimeError("the unlocked() block was not entered, or has ended already")
+    return 0
+
+
+cdef void _push_open(Mutex mutex, PyObject* guard) noexcept nogil:
+    """Under the latch: the word's reference to the guard moves to the list of open guards."""
+    (<_Guard>guard)._next_open = mutex._open
+    mutex._open = guard
+
+
+cdef PyObject* _pop_open(Mutex mutex, uint64_t thread, PyObject* context) noexcept nogil:
+    """Under the latch: takes the owner's latest open guard, with its reference, off the list; NULL if there is none."""
+    cdef PyObject* before = NULL
+    cdef PyObject* guard = mutex._open
+    while guard != NULL and not _owned_by(guard, thread, context):
+        before = guard
+        guard = (<_Guard>guard)._next_open
+    if guard == NULL:
+        return NULL
+    if before == NULL:
+        mutex._open = (<_Guard>guard)._next_open
+    else:
+        (<_Guard>before)._next_open = (<_Guard>guard)._next_open
+    (<_Guard>guard)._next_open = NULL
+    return guard
+
+
+cdef int64_t _parse_acquire(object blocking, object timeout) except -1:
+    """threading.Lock's rules for acquire(blocking, timeout), in nanoseconds."""
+    cdef int64_t patience = NEVER
+    if timeout is not _NO_TIMEOUT and timeout != -1:
+        if not blocking:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        if isinstance(timeout, (int, float)) and timeout < 0:
+            raise ValueError("timeout value must be a non-negative number")
+        patience = parse_seconds(timeout)
+        if timeout > PY_TIMEOUT_MAX // 1_000_000:
+            raise OverflowError("timeout value is too large")
+    return patience if blocking else 0
+
+
+cdef str _describe(str name, Mutex mutex, uintptr_t address):
+    return f"<{name} {'locked' if mutex.locked() else 'unlocked'}{', fair' if mutex.fair else ''} at {address:#x}>"
+
+
+cdef dict _state_of(Mutex mutex):
+    cdef Py_ssize_t room = 16, count, index
+    cdef int* found
+    cdef list waiters = []
+    cdef tuple names = ("idle", "spin", "parked", "claimed", "handed", "spent")
+    while True:
+        found = <int*>PyMem_RawMalloc(room * sizeof(int))
+        if found == NULL:
+            raise MemoryError
+        count = mutex._waiters_locked(found, room)
+        waiters = [
+            ("task" if found[index] < 0 else "thread", names[abs(found[index])]) for index in range(min(count, room))
+        ]
+        PyMem_RawFree(found)
+        if count <= room:
+            break
+        room = count + count // 2
+    word = mutex._word.load(relaxed)
+    return {"locked": bool(word & LOCKED), "parked": bool(word & PARKED), "waiters": waiters}
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+cdef int _take_or_link(Waiter* waiter, Place place, bint checks) noexcept:
+    cdef Mutex mutex = <Mutex>waiter.target
+    cdef bint entered = waiter.token & ENTERED
+    cdef int outcome
+    if place == TRY and mutex._word.load(relaxed) & LOCKED:
+        return BUSY
+    if entered:
+        retain(waiter.item)     # the word's reference, should the lock be taken
+    outcome = mutex._take_or_link_locked(waiter, place, checks)
+    if entered and outcome != DONE:
+        drop(waiter.item)
+    if outcome == FAILED:
+        _raise_would_deadlock(waiter)
+    return outcome
+
+
+cdef void _raise_would_deadlock(Waiter* waiter) noexcept:
+    if waiter.context != NULL:
+        holder = "this task"
+    elif type(<object>waiter.item) is MutexGuard:
+        holder = "this thread, or a task of its event loop,"
+    set_raised(WouldDeadlock(f"{holder} holds {<object>waiter.target!r} already and would wait for itself"))
+
+
+cdef int _attempt_lock(Waiter* waiter, Place place) noexcept:
+    return _take_or_link(waiter, place, True)
+
+
+cdef int _attempt_acquire(Waiter* waiter, Place place) noexcept:
+    waiter.token = LOCKED
+    return _take_or_link(waiter, place, False)
+
+
+cdef int _begin_async(Waiter* waiter, uintptr_t flags) noexcept:
+    """The first step of a task: it is the owner, and its guard is made before anything is taken."""
+    cdef _Guard guard
+    try:
+        guard = _new_async_guard(<Mutex>waiter.target)
+    except BaseException as error:
+        set_raised(error)
+        return FAILED
+    Py_INCREF(guard)
+    waiter.item = <PyObject*>guard
+    waiter.token = _token(guard, flags)
+    waiter.thread = guard._thread
+    waiter.context = guard._context
+    return DONE
+
+
+cdef int _attempt_async_lock(Waiter* waiter, Place place) noexcept:
+    if waiter.item == NULL and _begin_async(waiter, 0) == FAILED:
+        return FAILED
+    return _take_or_link(waiter, place, True)
+
+
+cdef int _attempt_async_enter(Waiter* waiter, Place place) noexcept:
+    if waiter.item == NULL and _begin_async(waiter, ENTERED) == FAILED:
+        return FAILED
+    return _take_or_link(waiter, place, True)
+
+
+cdef int _attempt_async_retake(Waiter* waiter, Place place) noexcept:
+    cdef _Guard guard = <_Guard>waiter.item
+    if waiter.token == 0:       # the first step
+        try:
+            _claim_back(guard)
+        except RuntimeError as error:
+            set_raised(error)
+            return FAILED
+        waiter.token = _token(guard, 0)
+        waiter.thread = guard._thread
+        waiter.context = guard._context
+    return _take_or_link(waiter, place, True)
+
+
+cdef int _attempt_async_lend(Waiter* waiter, Place place) noexcept:
+    try:
+        _lend(<_Guard>waiter.item)
+    except RuntimeError as error:
+        set_raised(error)
+        return FAILED
+    return DONE
+
+
+cdef int _attempt_async_leave(Waiter* waiter, Place place) noexcept:
+    try:
+        _leave(<Mutex>waiter.target, owner_thread(), owner_context())
+    except RuntimeError as error:
+        set_raised(error)
+        return FAILED
+    return DONE
+
+
+cdef int _attempt_async_leave_guard(Waiter* waiter, Place place) noexcept:
+    _release_quietly(<_Guard>waiter.item)
+    return DONE
+
+
+cdef bint _abandon(Waiter* waiter) noexcept nogil:
+    return (<Mutex>waiter.target)._abandon_locked(waiter)
+
+
+cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
+    (<Mutex>waiter.target)._pass_on_locked(waiter, how, woken)
+    if how == HANDED and waiter.token & ENTERED:
+        drop(waiter.item)       # the word's reference
+
+
+cdef void _expire(Waiter* waiter) noexcept:
+    set_raised(Timeout(f"{<object>waiter.target!r} was not free within {waiter.timeout / <double>SECOND:g} s"))
+
+
+cdef void _expire_quietly(Waiter* waiter) noexcept:
+    """acquire() answers False."""
+
+
+cdef PyObject* _give_item(Waiter* waiter) noexcept:
+    return take(waiter.item)
+
+
+cdef PyObject* _give_true(Waiter* waiter) noexcept:
+    return take(Py_True)
+
+
+cdef PyObject* _give_none(Waiter* waiter) noexcept:
+    return take(Py_None)
+
+
+cdef Operation _operation(
+    const char* name,
+    Attempt attempt,
+    Result result,
+    Expire expire = _expire,
+):
+    cdef Operation operation
+    operation.name = name
+    operation.attempt = attempt
+    operation.abandon = _abandon
+    operation.pass_on = _pass_on
+    operation.result = result
+    operation.expire = expire
+    operation.leave = NULL
+    operation.insists = False
+    operation.tries = TRIES
+    operation.spins = 0
+    return operation
+
+
+cdef Operation LOCK = _operation(b"Mutex.lock", _attempt_lock, _give_item)
+cdef Operation ENTER = _operation(b"Mutex.__enter__", _attempt_lock, _give_item)
+cdef Operation ACQUIRE = _operation(b"Mutex.acquire", _attempt_acquire, _give_true, _expire_quietly)
+cdef Operation RETAKE = _operation(b"MutexGuard.unlocked", _attempt_lock, _give_none)
+RETAKE.insists = True
+cdef Operation ASYNC_LEAVE_GUARD = _operation(b"Mutex.lock.__aexit__", _attempt_async_leave_guard, _give_none)
+cdef Operation ASYNC_LOCK = _operation(b"Mutex.lock", _attempt_async_lock, _give_item)
+ASYNC_LOCK.leave = &ASYNC_LEAVE_GUARD
+cdef Operation ASYNC_ENTER = _operation(b"Mutex.__aenter__", _attempt_async_enter, _give_item)
+cdef Operation ASYNC_LEAVE = _operation(b"Mutex.__aexit__", _attempt_async_leave, _give_none)
+cdef Operation ASYNC_ACQUIRE = _operation(b"Mutex.acquire", _attempt_acquire, _give_true)
+cdef Operation ASYNC_LEND = _operation(b"AsyncMutexGuard.unlocked.__aenter__", _attempt_async_lend, _give_none)
+cdef Operation ASYNC_RETAKE = _operation(b"AsyncMutexGuard.unlocked.__aexit__", _attempt_async_retake, _give_none)
+ASYNC_RETAKE.insists = True
+
+
+# --- slots -----------------------------------------------------------------------------------------------------------
+
+cdef traverseproc _cython_traverse = traverse_slot(Mutex)
+cdef inquiry _cython_clear = clear_slot(Mutex)
+cdef traverseproc _cython_guard_traverse = traverse_slot(_Guard)
+
+
+cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
+    """The value, the word's guard, the open guards, and the queue's coroutines."""
+    cdef Mutex self = <Mutex>slot
+    cdef uintptr_t word = self._word.load(relaxed)
+    cdef PyObject* guard = self._open
+    cdef Node* node = self._queue.head if self._queue.generation == generation else NULL
+    cdef int stopped = _cython_traverse(slot, visit, arg)
+    if not stopped and word & ENTERED:
+        stopped = visit_raw(_guard_in(word), visit, arg)
+    while guard != NULL and not stopped:
+        stopped = visit_raw(guard, visit, arg)
+        guard = (<_Guard>guard)._next_open
+    while node != NULL and not stopped:
+        stopped = visit_raw(node.waiter.task, visit, arg)
+        node = node.next
+    return stopped
+
+
+cdef int _clear(PyObject* slot) noexcept:
+    """Of a garbage cycle: nobody will leave its `with` blocks any more."""
+    cdef Mutex self = <Mutex>slot
+    cdef uintptr_t word = self._word.load(relaxed)
+    cdef PyObject* guard = self._open
+    cdef PyObject* following
+    self._open = NULL
+    if word & ENTERED:
+        self._word.store(word & ~<uintptr_t>ENTERED, relaxed)
+        drop(_guard_in(word))
+    while guard != NULL:
+        following = (<_Guard>guard)._next_open
+        drop(guard)
+        guard = following
+    return _cython_clear(slot)
+
+
+cdef int _traverse_guard(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef int stopped = visit_raw((<_Guard>slot)._context, visit, arg)
+    return stopped if stopped else _cython_guard_traverse(slot, visit, arg)
+
+
+cdef PyObject* _new_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
+    """aio.Mutex(...): a new mutex, and its face."""
+    try:
+        face = _face_of(Mutex(*<tuple>args, **(<dict>kwargs if kwargs != NULL else {})))
+    except BaseException as error:
+        set_raised(error)
+        return NULL
+    Py_INCREF(face)
+    return <PyObject*>face
+
+
+replace_gc_slots(Mutex, _traverse, _clear)
+replace_gc_slots(_Guard, _traverse_guard, NULL)
+replace_gc_slots(MutexGuard, _traverse_guard, NULL)
+replace_gc_slots(AsyncMutexGuard, _traverse_guard, NULL)
+replace_new(AsyncMutex, _new_face)
+seal(_Guard)
+seal(MutexGuard)
+seal(AsyncMutexGuard)
+seal(Unlocked)
+seal(AsyncUnlocked)
