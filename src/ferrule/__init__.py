@@ -8,6 +8,7 @@ of an async one, so threads and tasks of any number of event loops meet in one q
     aio         the async faces under the same names
 """
 
+from . import aio
 from .errors import (
     MISSING,
     BlockingInEventLoop,
@@ -46,5 +47,6 @@ __all__ = [
     "Timeout",
     "WouldDeadlock",
     "__version__",
+    "aio",
     "allow_blocking",
 ]

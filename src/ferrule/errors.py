@@ -69,8 +69,8 @@ class FerruleError(Exception):
     """The base of every exception that ferrule raises on its own account."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kind, args, *_ = super().__reduce__()
-        assert not isinstance(args, str)
+        reduced: Any = super().__reduce__()
+        kind, args = reduced[:2]
         fields = {name: _picklable(value) for name, value in self.__dict__.items()}
         return kind, tuple(map(_picklable, args)), fields
 

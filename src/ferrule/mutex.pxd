@@ -13,7 +13,7 @@ cdef class Mutex:
     cdef WaitQueue _queue               # under the latch
     cdef PyObject* _open                # under the latch: a list of guards, linked by _next_open, one reference each
     cdef object _value                  # an owned slot under the latch
-    cdef readonly bint fair             # constant
+    cdef bint _fair                     # constant
     cdef object __weakref__
 
     cdef bint _try_to_take(self, uintptr_t token) noexcept

@@ -10,6 +10,7 @@ import types
 cimport cython
 from cpython.exc cimport PyErr_Occurred, PyErr_WarnEx, PyErr_WriteUnraisable
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -131,7 +132,7 @@ cdef class Mutex:
 
     def __cinit__(self, value=None, /, *, bint fair=False):
         self._value = value
-        self.fair = fair
+        self._fair = fair
 
     def lock(self, *, timeout=None):
         """Takes the lock and returns its MutexGuard.
@@ -143,8 +144,9 @@ cdef class Mutex:
         cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
         cdef _Guard guard = _new_guard(self)
         cdef uintptr_t word = 0
-        # Acquire pairs with the release in _Guard.release(), _release_locked() and _let_go().
-        if not self._word.compare_exchange_strong(word, _token(guard, 0), acquire, relaxed):
+        # Acquire pairs with the release in _Guard.release(), _release_locked() and _let_go(); release publishes the
+        # guard's fields to whoever finds it in the word.
+        if not self._word.compare_exchange_strong(word, _token(guard, 0), acq_rel, relaxed):
             _wait(self, &LOCK, guard, _token(guard, 0), patience)
         return guard
 
@@ -193,8 +195,8 @@ cdef class Mutex:
         cdef uintptr_t token = _token(guard, ENTERED)
         cdef uintptr_t word = 0
         Py_INCREF(guard)        # the word's reference
-        # Acquire: as in lock().
-        if not self._word.compare_exchange_strong(word, token, acquire, relaxed):
+        # Acquire and release: as in lock().
+        if not self._word.compare_exchange_strong(word, token, acq_rel, relaxed):
             drop(<PyObject*>guard)
             _wait(self, &ENTER, guard, token, NEVER)
         return guard
@@ -223,8 +225,8 @@ cdef class Mutex:
         while not word & LOCKED:
             if word & PARKED:
                 return self._take_if_free(token)
-            # Acquire: as in lock().
-            if self._word.compare_exchange_strong(word, token, acquire, relaxed):
+            # Acquire and release: as in lock().
+            if self._word.compare_exchange_strong(word, token, acq_rel, relaxed):
                 return True
         return False
 
@@ -240,16 +242,17 @@ cdef class Mutex:
         cdef Outcome outcome = BUSY
         self._latch.lock()
         refresh(&self._queue)
-        word = self._word.load(relaxed)
+        # Acquire, here and where a compare-and-swap fails, pairs with the release in lock(): the guard in the word was
+        # filled in before it got there.
+        word = self._word.load(acquire)
         while outcome == BUSY:
             if not word & LOCKED:
-                # Acquire: as in lock().
-                if self._word.compare_exchange_strong(word, waiter.token | word & PARKED, acquire, relaxed):
+                # Acquire and release: as in lock().
+                if self._word.compare_exchange_strong(word, waiter.token | word & PARKED, acq_rel, acquire):
                     outcome = DONE
             elif place == TRY:
                 break
-            # Acquire: the guard in the word was filled in before it got there.
-            elif word & PARKED or self._word.compare_exchange_strong(word, word | PARKED, acquire, acquire):
+            elif word & PARKED or self._word.compare_exchange_strong(word, word | PARKED, acq_rel, acquire):
                 word |= PARKED
                 if checks and _same_owner(word, waiter):
                     outcome = FAILED
@@ -269,7 +272,7 @@ cdef class Mutex:
         cdef Waiter* first
         cdef uintptr_t parked
         refresh(&self._queue)
-        if self._queue.head != NULL and (fair or self.fair or now() >= self._queue.head.waiter.patience):
+        if self._queue.head != NULL and (fair or self._fair or now() >= self._queue.head.waiter.patience):
             while self._queue.head != NULL:
                 first = self._queue.head.waiter
                 if first.token & ENTERED:
@@ -722,6 +725,7 @@ cdef void _release_quietly(_Guard guard) noexcept:
 cdef void _release_forgotten(_Guard guard) noexcept:
     """A guard is being collected while it holds the lock: releases it, and warns last."""
     cdef KeepRaised keep
+    keep.set_aside()
     _release_quietly(guard)
     try:
         PyErr_WarnEx(ResourceWarning, b"a guard was collected while it held its mutex, which is free again", 1)
@@ -781,20 +785,18 @@ cdef PyObject* _pop_open(Mutex mutex, uint64_t thread, PyObject* context) noexce
 
 cdef int64_t _parse_acquire(object blocking, object timeout) except -1:
     """threading.Lock's rules for acquire(blocking, timeout), in nanoseconds."""
-    cdef int64_t patience = NEVER
-    if timeout is not _NO_TIMEOUT and timeout != -1:
-        if not blocking:
-            raise ValueError("can't specify a timeout for a non-blocking call")
-        if isinstance(timeout, (int, float)) and timeout < 0:
-            raise ValueError("timeout value must be a non-negative number")
-        patience = parse_seconds(timeout)
-        if timeout > PY_TIMEOUT_MAX // 1_000_000:
-            raise OverflowError("timeout value is too large")
-    return patience if blocking else 0
+    cdef bint waits = PyNumber_Index(blocking) != 0
+    if timeout is _NO_TIMEOUT or timeout == -1:
+        return NEVER if waits else 0
+    if not waits:
+        raise ValueError("can't specify a timeout for a non-blocking call")
+    if isinstance(timeout, (int, float)) and abs(timeout) > PY_TIMEOUT_MAX // 1_000_000:
+        raise OverflowError("timeout value is too large")
+    return parse_seconds(timeout)
 
 
 cdef str _describe(str name, Mutex mutex, uintptr_t address):
-    return f"<{name} {'locked' if mutex.locked() else 'unlocked'}{', fair' if mutex.fair else ''} at {address:#x}>"
+    return f"<{name} {'locked' if mutex.locked() else 'unlocked'}{', fair' if mutex._fair else ''} at {address:#x}>"
 
 
 cdef dict _state_of(Mutex mutex):

@@ -17,7 +17,6 @@ TAKEN = FREE | {"locked": True}
 TAKE = {
     "lock": ferrule.aio.Mutex.lock,
     "acquire": ferrule.aio.Mutex.acquire,
-    "enter": ferrule.aio.Mutex.__aenter__,
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.leaks import in_subprocess
 
 SETUP = """
-import atexit, asyncio, gc, os, signal, sys, threading, time, warnings
+import atexit, asyncio, functools, gc, os, signal, sys, threading, time, warnings
 from ferrule import Mutex, Timeout, WouldDeadlock
 from tests.support.race import HANG, eventually, spawn
 
@@ -355,6 +355,28 @@ def count():
 for _ in range(8):
     threading.Thread(target=count, daemon=True).start()
 time.sleep(0.05)
+""")
+
+    @pytest.mark.parametrize("release", [False, True])
+    def test_with_waits_that_time_out_while_it_ends(self, release):
+        """A daemon thread that wakes after the end has begun is ended in its wait, and its stack is gone."""
+        run(f"""
+mutex = Mutex()
+mutex.acquire()
+for _ in range(20):
+    # A partial object: a function would keep this module's names alive, and `last` with them.
+    threading.Thread(target=functools.partial(mutex.lock, timeout=0.2), daemon=True).start()
+eventually(lambda: len(kinds(mutex)) == 20)
+
+class Last:
+    def __del__(self, mutex=mutex, time=time, gc=gc):
+        time.sleep(0.5)     # all of them wake, and end
+        gc.collect()
+        if {release}:
+            mutex.release()
+            mutex.acquire(timeout=0.01)
+
+last = Last()
 """)
 
     def test_with_a_release_in_atexit_for_parked_daemon_threads(self):

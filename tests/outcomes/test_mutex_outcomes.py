@@ -52,7 +52,7 @@ def fair(request):
     return request.param
 
 
-@raced(RACES // 2)
+@raced(RACES // 4)
 def test_of_racing_try_locks_exactly_one_wins(fair):
     mutex = Mutex(fair=fair)
     guards = run_together(mutex.try_lock, mutex.try_lock, mutex.aio.try_lock)
@@ -70,7 +70,7 @@ def test_of_racing_non_blocking_acquires_exactly_one_wins():
     assert mutex._state() == FREE
 
 
-@raced(RACES // 2)
+@raced(RACES // 4)
 def test_of_racing_releases_of_one_guard_exactly_one_succeeds(fair):
     mutex = Mutex(fair=fair)
     guard = mutex.lock()
@@ -169,7 +169,7 @@ def test_two_writes_through_one_guard_leave_one_of_them():
     guard.release()
 
 
-@raced(RACES // 2)
+@raced(RACES // 4)
 def test_lock_without_waiting_against_a_release(fair):
     mutex = Mutex(fair=fair)
     guard = mutex.lock()
@@ -205,7 +205,7 @@ def test_a_fair_release_against_a_wait_that_may_time_out(timeout):
         taken.release()
 
 
-@raced(RACES // 2)
+@raced(RACES // 4)
 def test_every_blocking_call_gets_its_turn(fair):
     mutex = Mutex(0, fair=fair)
 

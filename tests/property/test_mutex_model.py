@@ -149,8 +149,8 @@ class MutexMachine(RuleBasedStateMachine):
     @rule(name=consumes(guards))
     def drop(self, name):
         """The last reference to a guard dies: a hold that it stood for ends with a warning."""
-        if name not in self.held or name in self.kept_by_mutex:
-            return
+        if name not in self.held or name in self.kept_by_mutex or name in self.outside:
+            return  # or somebody else has a reference too
         answer, self.model = self.model.guard_release(name)
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")

@@ -28,6 +28,9 @@ COPIED = ["src", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
 LIMIT = 120.0
 """Seconds after which a test under a mutant counts as hung."""
 
+GRACE = 60.0
+"""Seconds more until a process is killed whose hang pytest-timeout cannot end, because the interpreter itself hangs."""
+
 HANGS = re.compile(r"Hung: |\+ Timeout \+|Failed: Timeout")
 """How a hang shows that the kit or pytest-timeout ended before the limit did."""
 
@@ -101,7 +104,7 @@ def _tested(tree: Path, tests: Sequence[str], limit: float) -> tuple[str, str]:
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=limit * 1.5)
+        output, _ = process.communicate(timeout=limit + GRACE)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -23,7 +23,7 @@ case $kind in
     python=$(tests/support/freethreaded.sh --tsan)
     sanitizer=ThreadSanitizer fault=race symptom='data race'
     # Both options let the tests go on: neither a report nor a fork from several threads ends the process.
-    environment=(TSAN_OPTIONS="log_path=$logs/report suppressions=$PWD/$planted/thread.supp exitcode=0 die_after_fork=0")
+    environment=(TSAN_OPTIONS="log_path=$logs/report suppressions=$PWD/tests/support/thread.supp exitcode=0 die_after_fork=0")
     ;;
   address)
     python=$bin/python

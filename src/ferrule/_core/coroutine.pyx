@@ -107,14 +107,17 @@ cdef class Coroutine:
 
     def __next__(self):
         cdef PyObject* result = NULL
-        return _outcome(_step(self, &result), result)
+        cdef PySendResult kind = _step(self, &result)
+        return _outcome(kind, result)
 
     def send(self, value, /):
         """Takes the next step. Returns the Future to wait for; StopIteration carries the result."""
         cdef PyObject* result = NULL
+        cdef PySendResult kind
         if value is not None and self._state.load(relaxed) == NEW:
             raise TypeError("can't send non-None value to a just-started coroutine")
-        return _outcome(_step(self, &result), result)
+        kind = _step(self, &result)
+        return _outcome(kind, result)
 
     def throw(self, typ, value=None, traceback=None, /):
         """Raises an exception where the coroutine waits. What it waited for is given up, or passed to the next.
@@ -122,8 +125,8 @@ cdef class Coroutine:
         An operation that insists (the end of `unlocked()`) goes on and raises it when it is done.
         """
         cdef PyObject* result = NULL
-        cdef object error = _exception(typ, value, traceback)
-        return _outcome(_throw(self, error, &result), result)
+        cdef PySendResult kind = _throw(self, _exception(typ, value, traceback), &result)
+        return _outcome(kind, result)
 
     def close(self):
         """Gives up the wait, if there is one. Nothing happens in a coroutine that was never started."""
@@ -389,6 +392,7 @@ cdef void _undo(Coroutine self) noexcept:
         return
     how = waiter.claim.exchange(SPENT, acq_rel)
     if how == CLAIMED or how == HANDED:
+        keep.set_aside()
         woken.head = woken.tail = NULL
         waiter.operation.pass_on(waiter, how, &woken)
         wake(&woken)
@@ -406,6 +410,7 @@ cdef void _finish(Coroutine self) noexcept:
     self._state.store(FINISHED, release)
     if suspension is None and item == NULL:
         return
+    keep.set_aside()
     if suspension is not None:
         self._suspension = None
         if suspension.timer is not None:
@@ -521,6 +526,7 @@ cdef void _warn_never_awaited(const char* name) noexcept:
     """A RuntimeWarning, as Python gives for its own coroutines."""
     cdef KeepRaised keep
     cdef bytes message
+    keep.set_aside()
     try:
         message = b"coroutine '" + name + b"' was never awaited"
         PyErr_WarnEx(RuntimeWarning, message, 1)

@@ -39,7 +39,7 @@ cdef enum Place:
     TRY         # do not link
     BACK        # link behind all others
     FRONT       # link before all others: it has been here before
-    AHEAD       # link before the first task of the waiter's own thread: that task cannot run while the thread sleeps
+    AHEAD       # link before the first task of the waiter's own loop: that task cannot run while the thread sleeps
 
 cdef enum Outcome:
     FAILED = -1     # a Python exception is set
@@ -96,7 +96,7 @@ cdef struct Waiter:
     uint64_t generation         # of the process in which it was linked
     PyThread_type_lock parked   # a thread's: released by the waker, acquired by the sleeper
     PyObject* task              # a task's coroutine; the queue's reference
-    PyObject* mailbox           # of the task's loop
+    PyObject* mailbox           # of the task's loop; of the loop that the waiting thread stops, or NULL
     void (*deliver)(Waiter*) noexcept    # a task's: called in its loop, drops the queue's reference
     # shared
     Atomic[int] claim
@@ -143,7 +143,7 @@ cdef inline void link(WaitQueue* queue, Node* node, Place place) noexcept nogil:
         behind = queue.head
     elif place == AHEAD:
         behind = queue.head
-        while behind != NULL and (behind.waiter.task == NULL or behind.waiter.thread != node.waiter.thread):
+        while behind != NULL and (behind.waiter.task == NULL or behind.waiter.mailbox != node.waiter.mailbox):
             behind = behind.next
     node.next = behind
     if behind != NULL:

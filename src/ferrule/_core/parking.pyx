@@ -116,9 +116,11 @@ cdef int _rounds(Waiter* waiter) noexcept:
     """Link, sleep and retry until the operation is DONE or FAILED; the waiter is in no queue afterwards."""
     cdef const Operation* operation = waiter.operation
     cdef PyObject* raised = NULL        # by a signal handler, while an operation that insists went on waiting
-    cdef Place place = AHEAD if running_loop() is not None else BACK
+    cdef object mailbox = getattr(running_loop(), "_ferrule_mailbox", None)    # without one none of its tasks waits
+    cdef Place place = BACK if mailbox is None else AHEAD
     cdef int outcome
     cdef Sleep slept
+    waiter.mailbox = <PyObject*>mailbox
     while True:
         waiter.claim.store(SPIN if operation.spins and _several_cpus else PARKED, relaxed)
         outcome = operation.attempt(waiter, place)
@@ -226,6 +228,7 @@ cdef void wake_all(WakeList* woken) noexcept:
     """
     cdef Waiter* waiter
     cdef KeepRaised keep
+    keep.set_aside()
     while woken.head != NULL:
         waiter = woken.head
         woken.head = waiter.next    # before the wake: the waiter's frame may be gone after it

@@ -7,14 +7,13 @@ Several     one waiter registered with many gates, as a select does
 Claimed     the stop point between a claim and its wake: the claiming thread holds the wake list until wake() is called
 """
 cimport cython
-from cpython.exc cimport PyErr_Occurred
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from ferrule._core.atomics cimport acq_rel, relaxed
 from ferrule._core.coroutine cimport new_coroutine
-from ferrule._core.deadline cimport parse_timeout
+from ferrule._core.deadline cimport NEVER, parse_timeout
 from ferrule._core.gc cimport (
     clear_slot,
     inquiry,
@@ -113,6 +112,10 @@ cdef class Gate:
     def wait_async(self, *, timeout=None, bint insists=False):
         return new_coroutine(&INSISTING if insists else &PLAIN, self, NULL, parse_timeout(timeout))
 
+    def give_async(self, item):
+        """As wait_async(), but the result is `item`."""
+        return new_coroutine(&GIVING, self, take(<PyObject*>item), NEVER)
+
     cdef Py_ssize_t _count_locked(self, Py_ssize_t* waiting) noexcept nogil:
         cdef Node* node
         cdef Py_ssize_t permits
@@ -204,8 +207,9 @@ cdef class Claimed:
 
 
 @cython.final
+@cython.no_gc_clear     # a coroutine that is collected with it leaves the gates' queues; every cycle passes that
 cdef class Several:
-    """Several(*gates): one waiter on all of them; wait() takes one permit from one gate."""
+    """Several(*gates): one waiter on all of them; wait() takes one permit from one gate. One wait at a time."""
     cdef readonly tuple gates
     cdef Node* _nodes
 
@@ -222,7 +226,9 @@ cdef class Several:
         PyMem_RawFree(self._nodes)
 
     def wait(self, *, timeout=None):
-        return _wait(&SEVERAL, self, parse_timeout(timeout))
+        cdef bint waited = _wait(&SEVERAL, self, parse_timeout(timeout))
+        self._unlink_all()      # who was handed a permit is still linked with the other gates
+        return waited
 
     def wait_async(self, *, timeout=None):
         return new_coroutine(&SEVERAL, self, NULL, parse_timeout(timeout))
@@ -245,6 +251,13 @@ cdef class Several:
         for index in range(len(self.gates)):
             (<Gate>self.gates[index])._unlink_locked(&self._nodes[index])
 
+    cdef void _pass_on(self, bint handed, WakeList* woken) noexcept:
+        """To whoever waits at a gate that has a permit; one that was handed goes to the first gate."""
+        cdef Gate gate
+        for gate in self.gates:
+            gate._pass_on_locked(handed, woken)
+            handed = False
+
 
 cdef bint _wait(const Operation* operation, object target, int64_t timeout) except -1:
     cdef Waiter waiter
@@ -256,8 +269,7 @@ cdef bint _wait(const Operation* operation, object target, int64_t timeout) exce
     waiter.context = NULL
     waiter.timeout = timeout
     if operation.attempt(&waiter, TRY) != DONE and wait_in_thread(&waiter) != DONE:
-        if PyErr_Occurred():
-            reraise()
+        reraise()
     return True
 
 
@@ -278,13 +290,20 @@ cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
 cdef int _attempt_several(Waiter* waiter, Place place) noexcept:
     """Links first and looks again after: a permit that came in between is then seen by one of the two sides."""
     cdef Several several = <Several>waiter.target
+    cdef WakeList woken
     cdef int seen = PARKED
+    woken.head = woken.tail = NULL
+    if place != TRY and not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
+        return LINKED           # claimed by a gate that still had it from the round before: its token comes
     several._unlink_all()
     while True:
         if several._try() == DONE:
+            several._pass_on(False, &woken)     # it may have been claimed for another gate's permit
+            wake(&woken)
             return DONE
         if place == TRY:
             return BUSY
+        waiter.claim.store(PARKED, relaxed)
         several._link_all(waiter, place)
         for gate in several.gates:
             if (<Gate>gate)._count_locked(NULL) > 0:
@@ -294,7 +313,6 @@ cdef int _attempt_several(Waiter* waiter, Place place) noexcept:
         if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
             return LINKED       # claimed already: its token comes
         several._unlink_all()
-        waiter.claim.store(PARKED, relaxed)
 
 
 cdef bint _abandon_several(Waiter* waiter) noexcept nogil:
@@ -308,23 +326,31 @@ cdef bint _abandon_several(Waiter* waiter) noexcept nogil:
 
 cdef void _pass_on_several(Waiter* waiter, int how, WakeList* woken) noexcept:
     cdef Several several = <Several>waiter.target
-    cdef bint handed = how == HANDED
-    cdef Gate gate
     several._unlink_all()
-    for gate in several.gates:
-        gate._pass_on_locked(handed, woken)
-        handed = False
+    several._pass_on(how == HANDED, woken)
 
 
 cdef PyObject* _give_true(Waiter* waiter) noexcept:
     return take(Py_True)
 
 
+cdef PyObject* _give_item(Waiter* waiter) noexcept:
+    return take(waiter.item)
+
+
+cdef PyObject* _give_true_of_several(Waiter* waiter) noexcept:
+    (<Several>waiter.target)._unlink_all()
+    return take(Py_True)
+
+
 cdef void _expire(Waiter* waiter) noexcept:
-    set_raised(Timeout("the gate gave no permit in time"))
+    try:
+        raise Timeout("the gate gave no permit in time")
+    except BaseException as error:      # or what a signal handler raised meanwhile
+        set_raised(error)
 
 
-cdef Operation PLAIN, SPINNING, INSISTING, SEVERAL
+cdef Operation PLAIN, SPINNING, INSISTING, GIVING, SEVERAL
 PLAIN.name = b"Gate.wait"
 PLAIN.attempt = _attempt
 PLAIN.abandon = _abandon
@@ -339,26 +365,45 @@ SPINNING = PLAIN
 SPINNING.spins = 2000
 INSISTING = PLAIN
 INSISTING.insists = True
+GIVING = PLAIN
+GIVING.name = b"Gate.give"
+GIVING.result = _give_item
 SEVERAL = PLAIN
 SEVERAL.name = b"Several.wait"
 SEVERAL.attempt = _attempt_several
 SEVERAL.abandon = _abandon_several
 SEVERAL.pass_on = _pass_on_several
+SEVERAL.result = _give_true_of_several
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
 
-cdef traverseproc _cython_traverse = traverse_slot(Gate)
+cdef traverseproc _traverse_gate_fields = traverse_slot(Gate)
+cdef traverseproc _traverse_several_fields = traverse_slot(Several)
 
 
-cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
+cdef int _traverse_gate(PyObject* slot, visitproc visit, void* arg) noexcept:
     cdef Gate self = <Gate>slot
     cdef Node* node = self._queue.head if self._queue.generation == generation else NULL
-    cdef int stopped = _cython_traverse(slot, visit, arg)
+    cdef int stopped = _traverse_gate_fields(slot, visit, arg)
     while node != NULL and not stopped:
-        stopped = visit_raw(node.waiter.task, visit, arg)
+        if node == &node.waiter.node:       # the one reference of a waiter on several gates is visited there
+            stopped = visit_raw(node.waiter.task, visit, arg)
         node = node.next
     return stopped
 
 
-replace_gc_slots(Gate, _traverse, NULL)
+cdef int _traverse_several(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef Several self = <Several>slot
+    cdef Node* node = self._nodes
+    cdef Node* end = node + (len(self.gates) if node != NULL else 0)
+    cdef int stopped = _traverse_several_fields(slot, visit, arg)
+    while node != end and not stopped:
+        if linked(node) and node.waiter.claim.load(relaxed) == PARKED:
+            return visit_raw(node.waiter.task, visit, arg)
+        node += 1
+    return stopped
+
+
+replace_gc_slots(Gate, _traverse_gate, NULL)
+replace_gc_slots(Several, _traverse_several, NULL)

@@ -6,19 +6,22 @@ cdef extern from *:
     #define FERRULE_RAISED
     namespace ferrule {
     class KeepRaised {
-        PyObject *type_, *value_, *traceback_;
+        PyObject *type_ = nullptr, *value_ = nullptr, *traceback_ = nullptr;
+        bool aside_ = false;
     public:
-        KeepRaised() { PyErr_Fetch(&type_, &value_, &traceback_); }
-        ~KeepRaised() { PyErr_Restore(type_, value_, traceback_); }
+        KeepRaised() = default;
+        ~KeepRaised() { if (aside_) PyErr_Restore(type_, value_, traceback_); }
+        void set_aside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); aside_ = true; }
         KeepRaised(const KeepRaised&) = delete;
         KeepRaised& operator=(const KeepRaised&) = delete;
     };
     }
     #endif
     """
-    # As a local variable: puts the exception that is set aside, for as long as the function runs.
+    # A local variable: set_aside() puts aside the exception that is set, until the function ends.
     cdef cppclass KeepRaised "ferrule::KeepRaised":
         KeepRaised() noexcept
+        void set_aside() noexcept
 
 cdef extern from "Python.h":
     void PyErr_SetObject(object, object) noexcept

@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject* (*tp_new)(PyTypeObject*, PyObject*, PyObject*) noexcept
+        void* tp_vectorcall
         const char* tp_name
     ctypedef PyObject* (*newfunc)(PyTypeObject*, PyObject*, PyObject*) noexcept
     void* PyErr_Format(object, const char*, ...) noexcept
@@ -22,3 +23,4 @@ cdef inline void seal(type cls) noexcept:
 cdef inline void replace_new(type cls, newfunc new) noexcept:
     """Makes `new` what Python calls to construct; Cython's own `cls.__new__(cls)` goes on making empty instances."""
     (<PyTypeObject*>cls).tp_new = new
+    (<PyTypeObject*>cls).tp_vectorcall = NULL       # Cython's own constructor, which would be called before tp_new
