@@ -8,7 +8,7 @@ waited for about half a millisecond is handed it by the next release.
 import types
 
 cimport cython
-from cpython.exc cimport PyErr_Occurred, PyErr_WarnEx, PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_WarnEx, PyErr_WriteUnraisable
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
@@ -58,7 +58,7 @@ from ferrule._core.parking cimport (
     wait_in_thread,
     wake,
 )
-from ferrule._core.raised cimport KeepRaised, reraise, set_raised
+from ferrule._core.raised cimport KeepRaised, set_raised
 from ferrule._core.sealed cimport PyTypeObject, replace_new, seal
 
 from ferrule.errors import Timeout, WouldDeadlock
@@ -147,7 +147,7 @@ cdef class Mutex:
         # Acquire pairs with the release in _Guard.release(), _release_locked() and _let_go(); release publishes the
         # guard's fields to whoever finds it in the word.
         if not self._word.compare_exchange_strong(word, _token(guard, 0), acq_rel, relaxed):
-            _wait(self, &LOCK, guard, _token(guard, 0), patience)
+            wait_in_thread(&LOCK, self, <PyObject*>guard, _token(guard, 0), patience)
         return guard
 
     def try_lock(self):
@@ -172,7 +172,7 @@ cdef class Mutex:
             return True
         if patience == 0:
             return self._try_to_take(LOCKED)
-        return _wait(self, &ACQUIRE, None, LOCKED, patience)
+        return wait_in_thread(&ACQUIRE, self, NULL, LOCKED, patience)
 
     def release(self):
         """Ends the hold in force, whoever took it, and spends its guard. RuntimeError if there is none. O(1)."""
@@ -198,7 +198,7 @@ cdef class Mutex:
         # Acquire and release: as in lock().
         if not self._word.compare_exchange_strong(word, token, acq_rel, relaxed):
             drop(<PyObject*>guard)
-            _wait(self, &ENTER, guard, token, NEVER)
+            wait_in_thread(&ENTER, self, <PyObject*>guard, token, NEVER)
         return guard
 
     def __exit__(self, kind, error, traceback, /):
@@ -343,12 +343,14 @@ cdef class Mutex:
         return guard != NULL
 
     cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil:
+        cdef uintptr_t word
         cdef bint gave_up
         self._latch.lock()
         refresh(&self._queue)
         gave_up = give_up(waiter)
-        if gave_up and self._queue.head == NULL:
-            self._word.store(self._word.load(relaxed) & ~<uintptr_t>PARKED, release)
+        word = self._word.load(relaxed)
+        if gave_up and self._queue.head == NULL and word & PARKED:
+            self._word.store(word & ~<uintptr_t>PARKED, release)
         self._latch.unlock()
         return gave_up
 
@@ -544,9 +546,9 @@ cdef class _Guard:
         return _guard_in(self._mutex._word.load(relaxed)) == <PyObject*>self
 
     def __dealloc__(self):
-        drop(self._context)
         if self._mutex is not None and self._in_force():
             _release_forgotten(self)
+        drop(self._context)     # last: what is in it may call back
 
 
 @cython.final
@@ -612,7 +614,7 @@ cdef class Unlocked:
 
     def __exit__(self, kind, error, traceback, /):
         _claim_back(self._guard)
-        _wait(self._guard._mutex, &RETAKE, self._guard, _token(self._guard, 0), NEVER)
+        wait_in_thread(&RETAKE, self._guard._mutex, <PyObject*>self._guard, _token(self._guard, 0), NEVER)
 
 
 @cython.final
@@ -686,25 +688,6 @@ cdef inline bint _same_owner(uintptr_t word, Waiter* waiter) noexcept nogil:
     )
 
 
-cdef bint _wait(Mutex mutex, const Operation* operation, _Guard guard, uintptr_t token, int64_t timeout) except -1:
-    """Waits in this thread; False if it timed out and the operation does not raise for that."""
-    cdef Waiter waiter
-    waiter.operation = operation
-    waiter.target = <PyObject*>mutex
-    waiter.item = <PyObject*>guard
-    waiter.token = token
-    waiter.thread = owner_thread()
-    waiter.context = NULL
-    waiter.timeout = timeout
-    if operation.attempt(&waiter, TRY) == DONE:
-        return True
-    if wait_in_thread(&waiter) == DONE:
-        return True
-    if PyErr_Occurred():
-        reraise()
-    return False
-
-
 cdef int _release(Mutex mutex, _Guard guard, bint fair) except -1:
     """release() of a guard, or with None of whatever hold is in force, where one compare-and-swap was not enough."""
     cdef WakeList woken
@@ -715,18 +698,22 @@ cdef int _release(Mutex mutex, _Guard guard, bint fair) except -1:
     return 0
 
 
-cdef void _release_quietly(_Guard guard) noexcept:
+cdef bint _release_quietly(_Guard guard) noexcept:
+    """Whether the guard was still in force."""
     cdef WakeList woken
     woken.head = woken.tail = NULL
-    if guard._mutex._release_locked(<PyObject*>guard, False, &woken):
-        wake(&woken)
+    if not guard._mutex._release_locked(<PyObject*>guard, False, &woken):
+        return False
+    wake(&woken)
+    return True
 
 
 cdef void _release_forgotten(_Guard guard) noexcept:
     """A guard is being collected while it holds the lock: releases it, and warns last."""
     cdef KeepRaised keep
     keep.set_aside()
-    _release_quietly(guard)
+    if not _release_quietly(guard):
+        return      # by the mutex, meanwhile
     try:
         PyErr_WarnEx(ResourceWarning, b"a guard was collected while it held its mutex, which is free again", 1)
     except BaseException as error:      # warnings may be errors, and a destructor cannot raise

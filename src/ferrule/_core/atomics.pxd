@@ -38,6 +38,7 @@ cdef extern from *:
         acquire "std::memory_order_acquire"
         release "std::memory_order_release"
         acq_rel "std::memory_order_acq_rel"
+        seq_cst "std::memory_order_seq_cst"
 
     cdef cppclass Atomic "ferrule::Atomic" [T]:
         T load(memory_order) noexcept nogil

@@ -6,12 +6,13 @@ for; the loop's mailbox resolves that when the waiter has been claimed, and the 
 
     NEW        no step yet
     RUNNING    a step, throw() or close() is in progress; whoever moved the state here owns the object
-    SUSPENDED  the waiter is or was queued; the future is not resolved
+    SUSPENDED  the waiter was queued; the future is not resolved
     DELIVERED  the future is about to be resolved: the next step looks at the claim word
     FINISHED   for ever
 
     NEW, SUSPENDED, DELIVERED -> RUNNING    step, throw, close
-    RUNNING -> SUSPENDED                    before the waiter is linked
+    RUNNING -> SUSPENDED                    after the waiter was linked: nothing is delivered before, because that
+                                            happens in the loop's thread, which is the one that suspends
     SUSPENDED -> DELIVERED                  the loop's thread: mailbox, own-loop wake, timer
     RUNNING -> FINISHED
 
@@ -26,7 +27,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t
 
-from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release
+from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release, seq_cst
 from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now
 from ferrule._core.gc cimport (
     clear_slot,
@@ -79,7 +80,32 @@ cdef extern from "Python.h":
         PyAsyncMethods* tp_as_async
         iternextfunc tp_iternext
     PyObject* Py_None
-    PyObject* PyObject_CallOneArg(object, PyObject*) noexcept
+
+cdef extern from *:
+    """
+    namespace ferrule {
+    // Raises StopIteration(value), whose reference moves in; for tp_iternext. The exception is put together by hand: a
+    // call of its class costs as much as the rest of the step.
+    inline void stop_with(PyObject* value) noexcept {
+    #if PY_VERSION_HEX >= 0x030C0000
+        PyTypeObject* cls = reinterpret_cast<PyTypeObject*>(PyExc_StopIteration);
+        PyObject* none = PyTuple_New(0);
+        PyObject* stop = none == nullptr ? nullptr : cls->tp_new(cls, none, nullptr);
+        Py_XDECREF(none);
+        if (stop == nullptr) { Py_DECREF(value); return; }
+        reinterpret_cast<PyStopIterationObject*>(stop)->value = value;
+        PyErr_SetRaisedException(stop);
+    #else
+        PyObject* stop = PyObject_CallOneArg(PyExc_StopIteration, value);
+        Py_DECREF(value);
+        if (stop == nullptr) return;
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    #endif
+    }
+    }
+    """
+    void stop_with "ferrule::stop_with"(PyObject* value) noexcept
 
 cdef enum State:
     NEW
@@ -142,11 +168,12 @@ cdef class Coroutine:
     def __aenter__(self):
         if self._waiter.operation.leave == NULL:
             raise TypeError(f"'{self._name()}' does not give an asynchronous context manager")
-        self._keeps_item = True
+        self._keeps_item.store(True, relaxed)
         return self
 
     def __aexit__(self, kind, value, traceback, /):
-        if self._waiter.item == NULL or self._state.load(acquire) != FINISHED:
+        # Acquire pairs with the release in _finish(), after which the item stays as it is.
+        if self._state.load(acquire) != FINISHED or self._waiter.item == NULL:
             raise RuntimeError(f"'{self._name()}' was not entered")
         Py_INCREF(<object>self._waiter.item)
         return new_coroutine(self._waiter.operation.leave, <object>self._waiter.target, self._waiter.item, 0)
@@ -159,7 +186,7 @@ cdef class Coroutine:
     @property
     def cr_await(self):
         """The Future that is waited for, or None."""
-        return self._suspension.future if self._state.load(relaxed) in (SUSPENDED, DELIVERED) else None
+        return _future_of(self)
 
     @property
     def cr_frame(self):
@@ -245,7 +272,10 @@ cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept
     cdef int outcome
     if state == SUSPENDED:
         # The driver did not wait for the future: it gets it again. The claim word is left alone.
-        return _yield_future(self, result)
+        future = _future_of(self)
+        if future is not None:
+            return _yield_future(future, result)
+        state = self._state.load(relaxed)
     if state != DELIVERED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
@@ -284,15 +314,15 @@ cdef PySendResult _suspend(Coroutine self, Place place, PyObject** result) noexc
     except BaseException as error:
         set_raised(error)
         return _end(self, FAILED, result)
+    future = self._suspension.future
     Py_INCREF(self)         # the queue's reference (I3)
     waiter.claim.store(PARKED, relaxed)
-    self._state.store(SUSPENDED, release)
     outcome = waiter.operation.attempt(waiter, place)
     if outcome == LINKED:
         register_sleeper(waiter)
-        return _yield_future(self, result)
+        self._state.store(SUSPENDED, release)
+        return _yield_future(future, result)
     waiter.claim.store(SPENT, relaxed)
-    self._state.store(RUNNING, relaxed)
     Py_DECREF(self)
     return _end(self, outcome, result)
 
@@ -301,10 +331,10 @@ cdef int _prepare(Coroutine self) except -1:
     """All of a suspension that runs Python code or needs memory, before anything is linked."""
     cdef Waiter* waiter = &self._waiter
     cdef Suspension suspension = self._suspension
+    cdef object loop = running_loop()
+    if loop is None:
+        raise RuntimeError("no running event loop")
     if suspension is None:
-        loop = running_loop()
-        if loop is None:
-            raise RuntimeError("no running event loop")
         suspension = Suspension.__new__(Suspension)
         suspension.loop = loop
         suspension.mailbox = mailbox_of(loop)
@@ -317,14 +347,30 @@ cdef int _prepare(Coroutine self) except -1:
         waiter.deadline = deadline_after(waiter.timeout)
         if waiter.deadline != NEVER:
             suspension.timer = loop.call_later(<double>waiter.timeout / SECOND, Expiry(self))
-        self._suspension = suspension
-    suspension.future = suspension.loop.create_future()
+        with cython.critical_section(self):
+            self._suspension = suspension
+    elif loop is not suspension.loop:
+        raise RuntimeError(f"'{self._name()}' waits in another event loop")
+    _set_future(self, loop.create_future())
     suspension.mailbox.thread.store(owner_thread(), relaxed)
     return 0
 
 
-cdef PySendResult _yield_future(Coroutine self, PyObject** result) noexcept:
-    cdef object future = self._suspension.future
+cdef object _future_of(Coroutine self):
+    """The future that is waited for, or None, for one who does not own the coroutine."""
+    cdef object future = None
+    with cython.critical_section(self):
+        if self._suspension is not None:
+            future = self._suspension.future
+    return future
+
+
+cdef void _set_future(Coroutine self, object future) noexcept:
+    with cython.critical_section(self):
+        self._suspension.future = future
+
+
+cdef PySendResult _yield_future(object future, PyObject** result) noexcept:
     try:
         future._asyncio_future_blocking = True
     except BaseException as error:      # the future is the loop's own, and may be of any class
@@ -359,13 +405,17 @@ cdef PySendResult _insist(Coroutine self, int state, PyObject** result) noexcept
     if state == SUSPENDED and not _abandon(self):
         # Claimed and on its way through the mailbox, which delivers to whatever future is there then.
         try:
-            self._suspension.future = self._suspension.loop.create_future()
+            future = self._suspension.loop.create_future()
         except BaseException as error:
             _undo(self)
             set_raised(error)
             return _end(self, FAILED, result)
-        self._state.store(SUSPENDED, release)
-        return _yield_future(self, result)
+        _set_future(self, future)
+        # Sequentially consistent, as the accesses in _resolve(): one of the two sides sees the other's store.
+        self._state.store(SUSPENDED, seq_cst)
+        if self._missed.exchange(False, seq_cst):
+            _resolve(self)
+        return _yield_future(future, result)
     outcome = _after_claim(self) if state == DELIVERED else BUSY
     if outcome == BUSY:
         return _suspend(self, FRONT, result)
@@ -404,7 +454,7 @@ cdef void _finish(Coroutine self) noexcept:
     cdef PyObject* item = NULL
     cdef KeepRaised keep
     cdef Suspension suspension = self._suspension
-    if not self._keeps_item:
+    if not self._keeps_item.load(relaxed):
         item = waiter.item
         waiter.item = NULL
     self._state.store(FINISHED, release)
@@ -412,7 +462,8 @@ cdef void _finish(Coroutine self) noexcept:
         return
     keep.set_aside()
     if suspension is not None:
-        self._suspension = None
+        with cython.critical_section(self):
+            self._suspension = None
         if suspension.timer is not None:
             try:
                 suspension.timer.cancel()
@@ -431,14 +482,19 @@ cdef void _deliver(Waiter* waiter) noexcept:
 
 
 cdef void _resolve(Coroutine self) noexcept:
-    cdef object future = None
+    cdef object future = _future_of(self)
     cdef int state = SUSPENDED
     cdef int attempt
-    with cython.critical_section(self):
-        if self._suspension is not None:
-            future = self._suspension.future
-        if not self._state.compare_exchange_strong(state, DELIVERED, acq_rel, acquire):
+    if not self._state.compare_exchange_strong(state, DELIVERED, seq_cst, seq_cst):
+        if state != RUNNING:
             return
+        # Another thread is throwing something into the coroutine, which may go on waiting: it delivers then.
+        self._missed.store(True, seq_cst)
+        state = SUSPENDED
+        if not self._state.compare_exchange_strong(state, DELIVERED, seq_cst, seq_cst):
+            return
+        self._missed.store(False, relaxed)
+        future = _future_of(self)
     for attempt in range(3):
         try:
             if not future.done():
@@ -550,12 +606,10 @@ cdef PyObject* _iternext(PyObject* self) noexcept:
     cdef PySendResult kind = _step(<Coroutine>self, &result)
     if kind != PYGEN_RETURN:
         return result
-    if result != Py_None:
-        try:
-            raise StopIteration(<object>result)
-        except StopIteration as error:
-            set_raised(error)
-    Py_XDECREF(result)
+    if result == Py_None:
+        Py_XDECREF(result)
+    else:
+        stop_with(result)
     return NULL
 
 
@@ -579,7 +633,7 @@ cdef int _clear(PyObject* slot) noexcept:
         _warn_never_awaited(self._waiter.operation.name)
     elif state == SUSPENDED or state == DELIVERED:
         _undo(self)
-    self._keeps_item = False
+    self._keeps_item.store(False, relaxed)
     _finish(self)
     return _cython_clear(slot)
 

@@ -9,7 +9,7 @@ happen once, whatever races: a notifier, a timeout, a signal, a cancellation, an
     SPIN -> PARKED                   the owning thread after spinning; failing means claimed, and no token comes
     SPIN -> CLAIMED or HANDED        a notifier under the object's latch; not put on the wake list
     PARKED -> CLAIMED or HANDED      a notifier under the object's latch; on the wake list, woken after the latch
-    SPIN, PARKED -> SPENT            the owner gives up, under the object's latch, and unlinks
+    PARKED -> SPENT                  the owner gives up, under the object's latch, and unlinks
     CLAIMED, HANDED -> SPENT         the owner uses the permission or passes it on; an exchange, so once
 
 I1  A thread that was claimed from PARKED consumes its token before its frame dies or its parked lock is used again.
@@ -68,7 +68,7 @@ cdef struct Operation:          # what is being waited for: a static table for e
     const char* name            # as users know it, for messages
     # Tries once, with the GIL; unless place is TRY, links the waiter in the same locked section that found it BUSY.
     Attempt attempt
-    # Gives up under the latch: PARKED or SPIN -> SPENT, unlinked. False: it was claimed.
+    # Gives up under the latch: PARKED -> SPENT, unlinked. False: it was claimed.
     Abandon abandon
     # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
     PassOn pass_on
@@ -191,7 +191,7 @@ cdef inline bint claim_first(WaitQueue* queue, Claim how, WakeList* woken) noexc
 
 
 cdef inline bint give_up(Waiter* waiter) noexcept nogil:
-    """SPIN or PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
+    """PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
     cdef int seen = PARKED
     if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, acquire):
         return False
@@ -236,7 +236,9 @@ cdef inline int64_t draw_patience(int64_t begin) noexcept nogil:
     return begin + <int64_t>((mixed >> 32) * MILLISECOND >> 32)
 
 
-cdef int wait_in_thread(Waiter* waiter) noexcept
+cdef bint wait_in_thread(
+    const Operation* operation, object target, PyObject* item, uintptr_t token, int64_t timeout
+) except -1
 cdef void register_sleeper(Waiter* waiter) noexcept
 cdef void unregister_sleeper(Waiter* waiter) noexcept
 cdef object running_loop()

@@ -9,8 +9,8 @@ import sys
 import threading
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals, PyErr_NoMemory, PyErr_WriteUnraisable
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.exc cimport PyErr_NoMemory, PyErr_Occurred, PyErr_WriteUnraisable
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
     WAIT_LOCK,
@@ -20,7 +20,7 @@ from cpython.pythread cimport (
     PyThread_type_lock,
 )
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from ferrule._core.atomics cimport acq_rel, acquire, relaxed
 from ferrule._core.deadline cimport NEVER, deadline_after, now
@@ -30,6 +30,7 @@ from ferrule._core.raised cimport KeepRaised, reraise, set_raised
 
 cdef extern from "Python.h":
     PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock, long long, int) noexcept nogil
+    int PyErr_CheckSignals() noexcept       # cpython.exc declares it `except -1`, which a noexcept caller swallows
     int Py_AddPendingCall(int (*)(void*) noexcept, void*) noexcept
     void* PyInterpreterState_Get() noexcept
     void* PyInterpreterState_Main() noexcept
@@ -82,21 +83,43 @@ cdef enum Sleep:
 
 # --- threads ---------------------------------------------------------------------------------------------------------
 
-cdef int wait_in_thread(Waiter* waiter) noexcept:
-    """Blocks the calling thread until the waiter's operation is DONE, or FAILED with an exception set.
+cdef bint wait_in_thread(
+    const Operation* operation, object target, PyObject* item, uintptr_t token, int64_t timeout
+) except -1:
+    """Blocks the calling thread until the operation on the target has taken effect; False if it timed out quietly.
 
-    The caller has filled in what the owner sets before linking, up to `timeout`; it has tried once and was BUSY.
-    Python's signal handlers run only while the waiter is in no queue, so a handler may use the same object.
+    The caller keeps target and item alive. Python's signal handlers run only while the waiter is in no queue, so a
+    handler may use the same object.
     """
+    # Not in this frame: a daemon thread that wakes while the interpreter ends dies in its wait, and stays queued.
+    cdef Waiter* waiter = <Waiter*>PyMem_RawCalloc(1, sizeof(Waiter))
+    cdef int outcome
+    if waiter == NULL:
+        raise MemoryError
+    waiter.operation = operation
+    waiter.target = <PyObject*>target
+    waiter.item = item
+    waiter.token = token
+    waiter.thread = owner_thread()
+    waiter.timeout = timeout
+    waiter.node.waiter = waiter
+    outcome = operation.attempt(waiter, TRY)
+    if outcome == BUSY:
+        outcome = _wait(waiter)
+    PyMem_RawFree(waiter)
+    if outcome == FAILED and PyErr_Occurred():
+        reraise()
+    return outcome == DONE
+
+
+cdef int _wait(Waiter* waiter) noexcept:
+    """The slow path of wait_in_thread(): DONE or FAILED."""
     cdef const Operation* operation = waiter.operation
     cdef int outcome = BUSY
     cdef int attempt
     if waiter.timeout == 0:
         operation.expire(waiter)
         return FAILED
-    waiter.node.waiter = waiter
-    waiter.node.queue = NULL
-    waiter.task = NULL
     for attempt in range(operation.tries if _several_cpus else 0):
         spin_pause()
         outcome = operation.attempt(waiter, TRY)
@@ -259,14 +282,21 @@ cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
             mailbox._call_soon_threadsafe(witness)
             return
         except BaseException as error:
-            if isinstance(error, RuntimeError) and mailbox.loop.is_closed():
+            if witness is not None:
+                witness.done = True
+            if isinstance(error, RuntimeError) and _is_closed(mailbox.loop):
                 break
             # A signal handler raised inside the call, which may or may not have taken effect: call again, a witness
             # too many does no harm, and raise it where the interpreter next looks.
             raise_later(error)
-    if witness is not None:
-        witness.done = True
     _bury(mailbox, more)
+
+
+cdef bint _is_closed(object loop) noexcept:
+    try:
+        return loop.is_closed()
+    except Exception:       # a loop that the collector has taken apart
+        return True
 
 
 cdef void _bury(Mailbox mailbox, WakeList* more) noexcept:
@@ -361,17 +391,10 @@ cdef Mailbox mailbox_of(object loop):
     return mailbox
 
 
-cdef object _get_running_loop = None
-
 cdef object running_loop():
     """The event loop that runs in this thread, or None. Never imports asyncio: without it none can be running."""
-    global _get_running_loop
-    if _get_running_loop is None:
-        events = sys.modules.get("asyncio.events")
-        _get_running_loop = getattr(events, "_get_running_loop", None)
-        if _get_running_loop is None:
-            return None
-    return _get_running_loop()
+    cdef object events = sys.modules.get("asyncio.events")
+    return None if events is None else events._get_running_loop()
 
 
 # --- exceptions that must wait ---------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ Claimed     the stop point between a claim and its wake: the claiming thread hol
 cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
 
 from ferrule._core.atomics cimport acq_rel, relaxed
 from ferrule._core.coroutine cimport new_coroutine
@@ -48,13 +47,12 @@ from ferrule._core.parking cimport (
     give_up,
     link,
     linked,
-    owner_thread,
     refresh,
     unlink,
     wait_in_thread,
     wake,
 )
-from ferrule._core.raised cimport reraise, set_raised
+from ferrule._core.raised cimport set_raised
 
 from ferrule.errors import Timeout
 
@@ -107,7 +105,7 @@ cdef class Gate:
 
     def wait(self, *, timeout=None, bint spinning=False, bint insists=False):
         cdef const Operation* operation = &SPINNING if spinning else &INSISTING if insists else &PLAIN
-        return _wait(operation, self, parse_timeout(timeout))
+        return wait_in_thread(operation, self, NULL, 0, parse_timeout(timeout))
 
     def wait_async(self, *, timeout=None, bint insists=False):
         return new_coroutine(&INSISTING if insists else &PLAIN, self, NULL, parse_timeout(timeout))
@@ -226,7 +224,7 @@ cdef class Several:
         PyMem_RawFree(self._nodes)
 
     def wait(self, *, timeout=None):
-        cdef bint waited = _wait(&SEVERAL, self, parse_timeout(timeout))
+        cdef bint waited = wait_in_thread(&SEVERAL, self, NULL, 0, parse_timeout(timeout))
         self._unlink_all()      # who was handed a permit is still linked with the other gates
         return waited
 
@@ -257,20 +255,6 @@ cdef class Several:
         for gate in self.gates:
             gate._pass_on_locked(handed, woken)
             handed = False
-
-
-cdef bint _wait(const Operation* operation, object target, int64_t timeout) except -1:
-    cdef Waiter waiter
-    waiter.operation = operation
-    waiter.target = <PyObject*>target
-    waiter.item = NULL
-    waiter.token = 0
-    waiter.thread = owner_thread()
-    waiter.context = NULL
-    waiter.timeout = timeout
-    if operation.attempt(&waiter, TRY) != DONE and wait_in_thread(&waiter) != DONE:
-        reraise()
-    return True
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
