@@ -24,55 +24,56 @@ sources := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.px
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# One stamp for each set of dependencies; the extensions are rebuilt when a source is newer.
-$(VENV)/%.stamp: $(sources) | $(bin)/python
-	FERRULE_PROBE=1 $(bin)/pip install -q -e '.[$*]'
+# The extensions are rebuilt when a source is newer.
+$(VENV)/ready.stamp: $(sources) | $(bin)/python
+	FERRULE_PROBE=1 $(bin)/pip install -q -e '.[test,bench,lint]'
 	@touch $@
 
-demo: $(VENV)/bench.stamp
+demo: $(VENV)/ready.stamp
 	$(bin)/python -m ferrule
 
-test: $(VENV)/test.stamp
+test: $(VENV)/ready.stamp
 	$(bin)/python -m pytest $(PYTEST_ARGS)
 
-stress: $(VENV)/test.stamp
+stress: $(VENV)/ready.stamp
 	$(bin)/python -m pytest -m stress --long $(PYTEST_ARGS)
 
 $(ft)/python:
 	python=$$($(CURDIR)/tests/support/freethreaded.sh) && $$python -m venv $(FT_VENV)
 
-$(FT_VENV)/%.stamp: $(sources) | $(ft)/python
-	FERRULE_PROBE=1 $(ft)/pip install -q -e '.[$*]'
+$(FT_VENV)/ready.stamp: $(sources) | $(ft)/python
+	FERRULE_PROBE=1 $(ft)/pip install -q -e '.[test]'
 	@touch $@
 
-freethreaded: $(FT_VENV)/test.stamp
+freethreaded: $(FT_VENV)/ready.stamp
 	$(ft)/python -m pytest $(PYTEST_ARGS)
 
-tsan: $(FT_VENV)/test.stamp
+tsan: $(FT_VENV)/ready.stamp
 	FT_BIN=$(ft) tests/support/sanitized.sh thread $(PYTEST_ARGS)
 
-asan: $(VENV)/test.stamp
+asan: $(VENV)/ready.stamp
 	FT_BIN=$(bin) tests/support/sanitized.sh address $(PYTEST_ARGS)
 
-mutants: $(VENV)/test.stamp
+mutants: $(VENV)/ready.stamp
 	$(bin)/python -m tests.support.mutants $(ROOM)
 
-lint: $(VENV)/lint.stamp
+lint: $(VENV)/ready.stamp
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
-	$(bin)/cython-lint src
+	PATH=$(CURDIR)/$(bin):$$PATH $(bin)/cython-lint src
 
-types: $(VENV)/lint.stamp $(VENV)/test.stamp
+types: $(VENV)/ready.stamp
 	$(bin)/mypy src tests/typing/accepted.py
 	$(bin)/stubtest ferrule --ignore-missing-stub --allowlist tests/typing/stubtest.txt
 
-bench: $(VENV)/bench.stamp
+bench: $(VENV)/ready.stamp
 	$(bin)/python -m benchmarks.report
 
-bench-smoke: $(VENV)/bench.stamp
+bench-smoke: $(VENV)/ready.stamp
 	$(bin)/python -m pytest benchmarks --benchmark-disable -q
 
-docs: $(VENV)/docs.stamp
+docs: $(VENV)/ready.stamp
+	$(bin)/pip install -q -e '.[docs]'
 	$(bin)/mkdocs build --strict
 
 clean:

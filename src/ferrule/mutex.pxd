@@ -21,7 +21,9 @@ cdef class Mutex:
     cdef Outcome _take_or_link_locked(self, Waiter* waiter, Place place, bint checks) noexcept nogil
     cdef void _let_go(self, bint fair, WakeList* woken) noexcept nogil
     cdef bint _release_locked(self, PyObject* guard, bint fair, WakeList* woken) noexcept nogil
-    cdef bint _leave_locked(self, uint64_t thread, PyObject* context, WakeList* woken, PyObject** dropped) noexcept nogil
+    cdef bint _leave_locked(
+        self, uint64_t thread, PyObject* context, WakeList* woken, PyObject** dropped
+    ) noexcept nogil
     cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil
     cdef void _pass_on_locked(self, Waiter* waiter, int how, WakeList* woken) noexcept nogil
     cdef PyObject* _get_value_locked(self, PyObject* guard) noexcept nogil

@@ -271,6 +271,7 @@ class TestSleeping:
         """The token of each claim is consumed by the wait that it was for: the next one is not woken by it."""
         gate = probe.Gate()
         waits = []
+        go_on = threading.Event()
 
         def work():
             for _ in range(50):
@@ -278,18 +279,21 @@ class TestSleeping:
                     waits.append(gate.wait(timeout=0.0005))
                 except Timeout:
                     waits.append(False)
-            waits.append(gate.wait())
+            go_on.wait(HANG)
+            return gate.wait()
 
         waiting = spawn(work)
         given = 0
         while len(waits) < 50:
             time.sleep(0.0005)
-            given += bool(gate.hand())
-        eventually(lambda: gate.waiting == 1)
-        assert len(waits) == 50
+            given += gate.hand()
         assert waits.count(True) == given
+        go_on.set()
+        eventually(lambda: gate.waiting == 1)
+        eventually(lambda: any(target is gate for target, _, _ in parking.sleepers()))
         gate.release()
-        waiting.result()
+        assert waiting.result() is True
+        assert (gate.permits, gate.waiting) == (0, 0)
 
     def test_nested_waits_of_many_objects_in_one_thread(self):
         """Each wait has its own token: those of one do not wake another."""

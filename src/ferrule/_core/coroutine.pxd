@@ -20,7 +20,7 @@ cdef class Coroutine:
     cdef bint _expired          # the timer gave the wait up; in the loop's thread
     cdef Shared[int] _missed    # a delivery came while another thread had the object; see _resolve()
     cdef Shared[int] _keeps_item    # `async with` on this object: the item outlives the operation
-    cdef Suspension _suspension # replaced by the owner, in a critical section; read by others in one
+    cdef Suspension _suspension     # replaced by the owner, in a critical section; read by others in one
 
     cdef str _name(self)
 

@@ -50,7 +50,6 @@ from ferrule._core.parking cimport (
     PARKED,
     SPENT,
     TRY,
-    Mailbox,
     Operation,
     Place,
     WakeList,
@@ -268,7 +267,6 @@ cdef PySendResult _end(Coroutine self, int outcome, PyObject** result) noexcept:
 
 cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept:
     """A step that is not the first."""
-    cdef Waiter* waiter = &self._waiter
     cdef int outcome
     if state == SUSPENDED:
         # The driver did not wait for the future: it gets it again. The claim word is left alone.
@@ -384,7 +382,6 @@ cdef PySendResult _yield_future(object future, PyObject** result) noexcept:
 cdef PySendResult _throw(Coroutine self, object error, PyObject** result) noexcept:
     cdef Waiter* waiter = &self._waiter
     cdef int state = self._state.load(acquire)
-    cdef int outcome
     if state in (RUNNING, FINISHED) or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
@@ -484,7 +481,7 @@ cdef void _deliver(Waiter* waiter) noexcept:
 cdef void _resolve(Coroutine self) noexcept:
     cdef object future = _future_of(self)
     cdef int state = SUSPENDED
-    cdef int attempt
+    cdef int _attempt
     if not self._state.compare_exchange_strong(state, DELIVERED, seq_cst, seq_cst):
         if state != RUNNING:
             return
@@ -495,7 +492,7 @@ cdef void _resolve(Coroutine self) noexcept:
             return
         self._missed.store(False, relaxed)
         future = _future_of(self)
-    for attempt in range(3):
+    for _attempt in range(3):
         try:
             if not future.done():
                 future.set_result(None)

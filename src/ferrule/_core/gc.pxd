@@ -12,6 +12,7 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         traverseproc tp_traverse
         inquiry tp_clear
+        void (*tp_dealloc)(PyObject*) noexcept
     void PyType_Modified(PyTypeObject*) noexcept
 
 
@@ -36,3 +37,8 @@ cdef inline void replace_gc_slots(type cls, traverseproc traverse, inquiry clear
     if clear != NULL:
         slots.tp_clear = clear
     PyType_Modified(slots)
+
+
+cdef inline void inherit_dealloc(type cls, type base) noexcept:
+    """For a class without fields or destructor of its own: its end is its base's, not a detour on the way there."""
+    (<PyTypeObject*>cls).tp_dealloc = (<PyTypeObject*>base).tp_dealloc

@@ -116,11 +116,11 @@ cdef int _wait(Waiter* waiter) noexcept:
     """The slow path of wait_in_thread(): DONE or FAILED."""
     cdef const Operation* operation = waiter.operation
     cdef int outcome = BUSY
-    cdef int attempt
+    cdef int _attempt
     if waiter.timeout == 0:
         operation.expire(waiter)
         return FAILED
-    for attempt in range(operation.tries if _several_cpus else 0):
+    for _attempt in range(operation.tries if _several_cpus else 0):
         spin_pause()
         outcome = operation.attempt(waiter, TRY)
         if outcome != BUSY:
@@ -233,8 +233,8 @@ cdef Sleep _sleep(Waiter* waiter) noexcept:
 
 
 cdef void _spin(Waiter* waiter) noexcept nogil:
-    cdef int spin
-    for spin in range(waiter.operation.spins):
+    cdef int _spin_count
+    for _spin_count in range(waiter.operation.spins):
         # Acquire pairs with the release of the claim in claim_head().
         if waiter.claim.load(acquire) != SPIN:
             return
@@ -274,8 +274,8 @@ cdef void _post(Mailbox mailbox, Waiter* waiter, WakeList* more) noexcept:
 cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
     """Asks the loop to empty the mailbox. If the loop is closed, everyone in the mailbox passes on."""
     cdef Witness witness = None
-    cdef int attempt
-    for attempt in range(3):
+    cdef int _attempt
+    for _attempt in range(3):
         try:
             witness = Witness()
             witness.mailbox = mailbox

@@ -14,8 +14,6 @@ from ferrule._core.atomics cimport acq_rel, relaxed
 from ferrule._core.coroutine cimport new_coroutine
 from ferrule._core.deadline cimport NEVER, parse_timeout
 from ferrule._core.gc cimport (
-    clear_slot,
-    inquiry,
     replace_gc_slots,
     traverse_slot,
     traverseproc,
@@ -28,13 +26,11 @@ from ferrule._core.parking cimport (
     BUSY,
     CLAIMED,
     DONE,
-    FAILED,
     HANDED,
     LINKED,
     PARKED,
     SPENT,
     TRY,
-    Claim,
     Node,
     Operation,
     Outcome,
@@ -212,9 +208,8 @@ cdef class Several:
     cdef Node* _nodes
 
     def __cinit__(self, *gates):
-        cdef Gate gate
-        for gate in gates:
-            pass
+        if not all(isinstance(gate, Gate) for gate in gates):
+            raise TypeError("only gates can be waited for")
         self.gates = gates
         self._nodes = <Node*>PyMem_RawCalloc(len(gates), sizeof(Node))
         if self._nodes == NULL:
