@@ -55,11 +55,11 @@ from ferrule._core.parking cimport (
     WakeList,
     Waiter,
     draw_patience,
+    loop_of_task,
     mailbox_of,
     owner_thread,
     raise_later,
     register_sleeper,
-    running_loop,
     unregister_sleeper,
     wake,
 )
@@ -329,9 +329,7 @@ cdef int _prepare(Coroutine self) except -1:
     """All of a suspension that runs Python code or needs memory, before anything is linked."""
     cdef Waiter* waiter = &self._waiter
     cdef Suspension suspension = self._suspension
-    cdef object loop = running_loop()
-    if loop is None:
-        raise RuntimeError("no running event loop")
+    cdef object loop = loop_of_task()
     if suspension is None:
         suspension = Suspension.__new__(Suspension)
         suspension.loop = loop

@@ -1,18 +1,22 @@
 """The latch: the short internal lock of one object, held for a few instructions.
 
-Without the GIL a bounded spin, then PyMutex (whose own contended path costs microseconds of system time).
-With the GIL it compiles to nothing: a locked section cannot lose the GIL, because it is a `noexcept nogil` function,
-so free of Python code, that is called with the GIL held.
+Without the GIL a bounded spin, then a spin that gives the CPU away. With the GIL it compiles to nothing: a locked
+section cannot lose the GIL, because it is a `noexcept nogil` function, so free of Python code, that is called with the
+GIL held.
+
+Whoever holds a latch, or waits for one, stays attached to the interpreter. So no thread is stopped, and none ends with
+the interpreter, while it holds one: a latch is free in the child of a fork(), which stops all threads first, and at
+exit. (PyMutex detaches a thread that waits for long and may hand it the lock while it is detached.)
 
 Only functions named `*_locked` may lock a latch, and latches never nest.
-
-A latch needs no care after fork(): the interpreter stops all threads first, and none stops while it holds a latch.
 """
 
 cdef extern from *:
     """
     #ifndef FERRULE_LATCH
     #define FERRULE_LATCH
+    #include <atomic>
+    #include <thread>
     namespace ferrule {
     inline void spin_pause() noexcept {
     #if defined(__x86_64__) || defined(__i386__)
@@ -23,23 +27,20 @@ cdef extern from *:
     }
     #ifdef Py_GIL_DISABLED
     class Latch {
-        PyMutex mutex_{};
+        std::atomic<bool> held_{false};
         static constexpr int SPINS = 100;
 
-        bool try_lock() noexcept {
-            uint8_t unlocked = 0;
-            return _Py_atomic_compare_exchange_uint8(&mutex_._bits, &unlocked, 1);
-        }
         void lock_slow() noexcept {
-            for (int i = 0; i < SPINS; i++) {
-                if (_Py_atomic_load_uint8_relaxed(&mutex_._bits) == 0 && try_lock()) return;
-                spin_pause();
+            for (int tries = 0;; tries++) {
+                if (!held_.load(std::memory_order_relaxed) && !held_.exchange(true, std::memory_order_acquire)) return;
+                if (tries < SPINS) spin_pause();
+                else std::this_thread::yield();
             }
-            PyMutex_Lock(&mutex_);
         }
     public:
-        void lock() noexcept { if (!try_lock()) lock_slow(); }
-        void unlock() noexcept { PyMutex_Unlock(&mutex_); }
+        // Acquire pairs with the release in unlock().
+        void lock() noexcept { if (held_.exchange(true, std::memory_order_acquire)) lock_slow(); }
+        void unlock() noexcept { held_.store(false, std::memory_order_release); }
     };
     #else
     class Latch {

@@ -242,6 +242,7 @@ cdef bint wait_in_thread(
 cdef void register_sleeper(Waiter* waiter) noexcept
 cdef void unregister_sleeper(Waiter* waiter) noexcept
 cdef object running_loop()
+cdef object loop_of_task()
 cdef void raise_later(object error) noexcept
 
 

@@ -5,7 +5,6 @@ follow parking_lot (Rust); the mailbox is this library's own: however many tasks
 at most one call_soon_threadsafe() is outstanding for it.
 """
 import os
-import sys
 import threading
 
 cimport cython
@@ -22,7 +21,7 @@ from cpython.pythread cimport (
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from ferrule._core.atomics cimport acq_rel, acquire, relaxed
+from ferrule._core.atomics cimport Shared, acq_rel, acquire, relaxed, release
 from ferrule._core.deadline cimport NEVER, deadline_after, now
 from ferrule._core.latch cimport Latch, spin_pause
 from ferrule._core.owned cimport take
@@ -391,10 +390,31 @@ cdef Mailbox mailbox_of(object loop):
     return mailbox
 
 
+# asyncio's _get_running_loop(), kept for ever, once a task has waited. Set once; release pairs with acquire.
+cdef Shared[PyObject*] _get_running_loop
+
+
 cdef object running_loop():
-    """The event loop that runs in this thread, or None. Never imports asyncio: without it none can be running."""
-    cdef object events = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()
+    """The event loop that runs in this thread, or None; also None as long as no task has ever waited for anything.
+
+    So a program of threads never looks for asyncio. (sys.modules is no place to look: a thread that waits for that
+    dict's own lock when the interpreter ends may keep it for ever, on free-threaded builds of 3.13.)
+    """
+    cdef PyObject* function = _get_running_loop.load(acquire)
+    return None if function == NULL else (<object>function)()
+
+
+cdef object loop_of_task():
+    """The event loop that runs in this thread; RuntimeError if none does."""
+    cdef object function
+    if _get_running_loop.load(acquire) == NULL:
+        from asyncio.events import _get_running_loop as function
+        Py_INCREF(function)
+        _get_running_loop.store(<PyObject*>function, release)
+    cdef object loop = running_loop()
+    if loop is None:
+        raise RuntimeError("no running event loop")
+    return loop
 
 
 # --- exceptions that must wait ---------------------------------------------------------------------------------------
