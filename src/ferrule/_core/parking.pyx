@@ -279,7 +279,12 @@ cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
             witness = Witness()
             witness.mailbox = mailbox
             mailbox._call_soon_threadsafe(witness)
-            return
+            # close() marks the loop before it forgets what there is to do, so a loop that is open now and closed later
+            # destroys the witness; in one that is closed now it may stay for ever.
+            if not _is_closed(mailbox.loop):
+                return
+            witness.done = True
+            break
         except BaseException as error:
             if witness is not None:
                 witness.done = True
