@@ -724,6 +724,7 @@ cdef Operation _operation(
     operation.attempt = attempt
     operation.abandon = _abandon
     operation.pass_on = _pass_on
+    operation.handed = NULL
     operation.result = result
     operation.expire = expire
     operation.leave = NULL

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import weakref
 
 import pytest
@@ -120,6 +121,30 @@ class TestHandingOver:
         run(main(), loop_name)
 
 
+class TestPassingOn:
+    """Of two waiters the first is cancelled after the release: the second is woken at once."""
+
+    @pytest.mark.parametrize("fair", [False, True], ids=["leave to try", "the lock itself"])
+    def test_to_the_next_in_the_queue(self, fair, loop_name):
+        async def main():
+            for _ in range(ROUNDS):
+                mutex = Mutex(fair=fair)
+                mutex.acquire()
+                first, second = queued(mutex, 2)
+                mutex.release()
+                first.cancel()
+                assert first.step()
+                with pytest.raises(asyncio.CancelledError):
+                    first.result()
+                assert second.future.done()
+                assert second.step()
+                assert second.result() is True
+                mutex.release()
+                assert mutex._state() == FREE
+
+        run(main(), loop_name)
+
+
 class TestGuardsGo:
     """The guard of an `async with` block, and with it the mutex, dies with the block."""
 
@@ -178,3 +203,27 @@ def test_an_unlocked_block_ends_only_once_and_only_if_it_was_entered():
         with pytest.raises(RuntimeError, match=r"unlocked\(\)"):
             not_open.__exit__(None, None, None)
     assert mutex._state() == FREE
+
+
+def test_every_use_of_the_value_leaves_as_many_references_as_it_must():
+    value, other = object(), object()
+    kept = [value, other] * 100  # so that one reference too few is counted, not missed
+    mutex = Mutex(value)
+    guard = mutex.lock()
+    counts = sys.getrefcount(value), sys.getrefcount(other)
+    for _ in range(10):
+        assert guard.value is value
+        guard.value = other
+        assert guard.value is other
+        guard.value = value
+    assert (sys.getrefcount(value), sys.getrefcount(other)) == counts
+    guard.release()
+    for _ in range(10):
+        with pytest.raises(RuntimeError):
+            _ = guard.value
+        with pytest.raises(RuntimeError):
+            guard.value = other
+    assert (sys.getrefcount(value), sys.getrefcount(other)) == counts
+    del mutex, guard
+    assert sys.getrefcount(value) == counts[0] - 1
+    assert len(kept) == 200

@@ -213,9 +213,9 @@ async def hammer_async():
         gate.release()
 
 async def many():
-    await asyncio.gather(*(hammer_async() for _ in range(10)))
+    await asyncio.gather(*(hammer_async() for _ in range(4)))
 
-hammering = [spawn(hammer) for _ in range(20)] + [spawn(lambda: run(many())) for _ in range(2)]
+hammering = [spawn(hammer) for _ in range(8)] + [spawn(lambda: run(many())) for _ in range(2)]
 
 def work():
     assert gate.waiting == 0
@@ -225,7 +225,7 @@ def work():
     gate.wait(timeout=0)
     sleepers()
 
-for _ in range(10):
+for _ in range(5):
     in_child(work)
 stop.set()
 for one in hammering:

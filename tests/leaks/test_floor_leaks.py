@@ -186,18 +186,17 @@ def test_waits_of_threads(code):
 
 @pytest.mark.parametrize("code", ASYNC.values(), ids=ASYNC)
 def test_waits_of_coroutines(code):
-    assert_no_leak(code, setup=SETUP, watch=["gate", "loop", "error", "marker"], repeats=400)
+    assert_no_leak(code, setup=SETUP, watch=["gate", "loop", "error", "marker"], repeats=300)
 
 
 def test_waits_of_threads_that_end():
     """Each thread has parked locks of its own, which go with it."""
     assert_no_leak(
         """
-        waiting = [spawn(nested) for _ in range(3)]
-        eventually(lambda: gate.waiting == 3)
-        gate.release(3)
-        for thread in waiting:
-            thread.result()
+        waiting = spawn(nested)
+        eventually(lambda: gate.waiting == 1)
+        gate.release()
+        waiting.result()
         """,
         setup=SETUP
         + """
@@ -210,7 +209,7 @@ def nested():
         gate.wait()
 """,
         watch=["gate"],
-        repeats=100,
+        repeats=1000,
     )
 
 

@@ -17,7 +17,7 @@ cdef class Suspension:          # by whoever owns the coroutine (RUNNING)
 cdef class Coroutine:
     cdef Waiter _waiter
     cdef Shared[int] _state     # which transition is whose: coroutine.pyx
-    cdef bint _expired          # the timer gave the wait up; in the loop's thread
+    cdef Shared[int] _expired   # the timer has called
     cdef Shared[int] _missed    # a delivery came while another thread had the object; see _resolve()
     cdef Shared[int] _keeps_item    # `async with` on this object: the item outlives the operation
     cdef Suspension _suspension     # replaced by the owner, in a critical section; read by others in one

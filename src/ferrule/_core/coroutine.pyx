@@ -55,11 +55,13 @@ from ferrule._core.parking cimport (
     WakeList,
     Waiter,
     draw_patience,
+    is_closed,
     loop_of_task,
     mailbox_of,
     owner_thread,
     raise_later,
     register_sleeper,
+    spend,
     unregister_sleeper,
     wake,
 )
@@ -287,17 +289,20 @@ cdef int _after_claim(Coroutine self) noexcept:
     """The waiter is in no queue: use what it got. BUSY: it has to queue again."""
     cdef Waiter* waiter = &self._waiter
     cdef int outcome
+    cdef int how
     unregister_sleeper(waiter)
-    if waiter.claim.exchange(SPENT, acq_rel) == HANDED:
+    how = spend(waiter)
+    if how == HANDED:
         return DONE
-    if self._expired:
+    if how == CLAIMED or not self._expired.load(relaxed):
+        outcome = waiter.operation.attempt(waiter, TRY)
+        if outcome != BUSY:
+            return outcome
+    # The timer calls once, and may call a little early.
+    if self._expired.load(relaxed) or (waiter.deadline != NEVER and now() >= waiter.deadline):
         waiter.operation.expire(waiter)
         return FAILED
-    outcome = waiter.operation.attempt(waiter, TRY)
-    if outcome == BUSY and waiter.deadline != NEVER and now() >= waiter.deadline:
-        waiter.operation.expire(waiter)
-        return FAILED
-    return outcome
+    return BUSY
 
 
 cdef PySendResult _suspend(Coroutine self, Place place, PyObject** result) noexcept:
@@ -462,8 +467,11 @@ cdef void _finish(Coroutine self) noexcept:
         if suspension.timer is not None:
             try:
                 suspension.timer.cancel()
+            except AttributeError:      # the collector has taken the timer apart
+                pass
             except BaseException as error:
-                raise_later(error)
+                if not is_closed(suspension.loop):
+                    raise_later(error)
     Py_XDECREF(item)
 
 
@@ -478,6 +486,7 @@ cdef void _deliver(Waiter* waiter) noexcept:
 
 cdef void _resolve(Coroutine self) noexcept:
     cdef object future = _future_of(self)
+    cdef object raised = None
     cdef int state = SUSPENDED
     cdef int _attempt
     if not self._state.compare_exchange_strong(state, DELIVERED, seq_cst, seq_cst):
@@ -494,9 +503,11 @@ cdef void _resolve(Coroutine self) noexcept:
         try:
             if not future.done():
                 future.set_result(None)
-            return
+            break
         except BaseException as error:
-            raise_later(error)
+            raised = error
+    if raised is not None:
+        raise_later(raised)     # not before: it would be raised within the next call
 
 
 @cython.final
@@ -509,9 +520,9 @@ cdef class Expiry:
 
     def __call__(self):
         cdef Coroutine coroutine = self.coroutine
-        # If the waiter has been claimed, its retry comes first and finds out about the time by itself.
+        # If the waiter has been claimed, its retry comes first, and the time is up if that finds it BUSY.
+        coroutine._expired.store(True, relaxed)
         if coroutine._state.load(acquire) == SUSPENDED and _abandon(coroutine):
-            coroutine._expired = True
             _resolve(coroutine)
 
 

@@ -61,6 +61,7 @@ cdef struct WaitQueue:          # embedded in the object that is waited for; all
 ctypedef int (*Attempt)(Waiter*, Place) noexcept
 ctypedef bint (*Abandon)(Waiter*) noexcept nogil
 ctypedef void (*PassOn)(Waiter*, int how, WakeList*) noexcept
+ctypedef void (*Handed)(Waiter*) noexcept
 ctypedef PyObject* (*Result)(Waiter*) noexcept
 ctypedef void (*Expire)(Waiter*) noexcept
 
@@ -72,6 +73,8 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Abandon abandon
     # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
     PassOn pass_on
+    # It was handed what it waits for at one of its objects: leaves the queues of the others; NULL where it has one.
+    Handed handed
     # What the finished operation gives, a new reference; NULL: an exception is set and the effect is undone.
     Result result
     # Sets the exception of a wait that ran out of time.
@@ -201,6 +204,14 @@ cdef inline bint give_up(Waiter* waiter) noexcept nogil:
     return True
 
 
+cdef inline int spend(Waiter* waiter) noexcept:
+    """CLAIMED or HANDED -> SPENT, by the owner, to use what it got: which it was."""
+    cdef int how = waiter.claim.exchange(SPENT, acq_rel)
+    if how == HANDED and waiter.operation.handed != NULL:
+        waiter.operation.handed(waiter)
+    return how
+
+
 cdef void wake_all(WakeList* woken) noexcept
 
 
@@ -243,6 +254,7 @@ cdef void register_sleeper(Waiter* waiter) noexcept
 cdef void unregister_sleeper(Waiter* waiter) noexcept
 cdef object running_loop()
 cdef object loop_of_task()
+cdef bint is_closed(object loop) noexcept
 cdef void raise_later(object error) noexcept
 
 

@@ -23,6 +23,15 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from ferrule._core.atomics cimport Shared, acq_rel, acquire, relaxed, release
 from ferrule._core.deadline cimport NEVER, deadline_after, now
+from ferrule._core.gc cimport (
+    clear_slot,
+    inquiry,
+    replace_gc_slots,
+    traverse_slot,
+    traverseproc,
+    visit_raw,
+    visitproc,
+)
 from ferrule._core.latch cimport Latch, spin_pause
 from ferrule._core.owned cimport take
 from ferrule._core.raised cimport KeepRaised, reraise, set_raised
@@ -160,7 +169,7 @@ cdef int _rounds(Waiter* waiter) noexcept:
                 # Claimed meanwhile: the token is on its way and is consumed before anything else (I1).
                 with nogil:
                     PyThread_acquire_lock(waiter.parked, WAIT_LOCK)
-                if waiter.claim.exchange(SPENT, acq_rel) == HANDED:
+                if spend(waiter) == HANDED:
                     outcome = DONE
                     break
                 outcome = operation.attempt(waiter, TRY)
@@ -172,7 +181,7 @@ cdef int _rounds(Waiter* waiter) noexcept:
             if PyErr_CheckSignals() < 0 and not _go_on(operation, &raised):
                 outcome = FAILED
                 break
-        elif waiter.claim.exchange(SPENT, acq_rel) == HANDED:
+        elif spend(waiter) == HANDED:
             outcome = DONE
             break
     if raised != NULL:
@@ -273,6 +282,7 @@ cdef void _post(Mailbox mailbox, Waiter* waiter, WakeList* more) noexcept:
 cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
     """Asks the loop to empty the mailbox. If the loop is closed, everyone in the mailbox passes on."""
     cdef Witness witness = None
+    cdef object raised = None
     cdef int _attempt
     for _attempt in range(3):
         try:
@@ -281,22 +291,27 @@ cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
             mailbox._call_soon_threadsafe(witness)
             # close() marks the loop before it forgets what there is to do, so a loop that is open now and closed later
             # destroys the witness; in one that is closed now it may stay for ever.
-            if not _is_closed(mailbox.loop):
-                return
-            witness.done = True
+            if is_closed(mailbox.loop):
+                witness.done = True
+                _bury(mailbox, more)
             break
         except BaseException as error:
             if witness is not None:
                 witness.done = True
-            if isinstance(error, RuntimeError) and _is_closed(mailbox.loop):
+            if isinstance(error, RuntimeError) and is_closed(mailbox.loop):
+                _bury(mailbox, more)
                 break
             # A signal handler raised inside the call, which may or may not have taken effect: call again, a witness
-            # too many does no harm, and raise it where the interpreter next looks.
-            raise_later(error)
-    _bury(mailbox, more)
+            # too many does no harm.
+            raised = error
+    else:
+        _bury(mailbox, more)
+    if raised is not None:
+        raise_later(raised)     # not before: it would be raised within the next call
 
 
-cdef bint _is_closed(object loop) noexcept:
+cdef bint is_closed(object loop) noexcept:
+    """Whether the loop will never call anybody again."""
     try:
         return loop.is_closed()
     except Exception:       # a loop that the collector has taken apart
@@ -387,6 +402,33 @@ cdef class Witness:
             wake(&woken)
 
 
+cdef traverseproc _cython_traverse = traverse_slot(Mailbox)
+cdef inquiry _cython_clear = clear_slot(Mailbox)
+
+
+cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
+    """The coroutines on their way, too."""
+    cdef Mailbox self = <Mailbox>slot
+    cdef Waiter* waiter = self._head if self._generation == generation else NULL
+    cdef int stopped = _cython_traverse(slot, visit, arg)
+    while waiter != NULL and not stopped:
+        stopped = visit_raw(waiter.task, visit, arg)
+        waiter = waiter.next
+    return stopped
+
+
+cdef int _clear(PyObject* slot) noexcept:
+    """Of a garbage cycle: its loop will never empty it."""
+    cdef WakeList woken
+    woken.head = woken.tail = NULL
+    _bury(<Mailbox>slot, &woken)
+    wake(&woken)
+    return _cython_clear(slot)
+
+
+replace_gc_slots(Mailbox, _traverse, _clear)
+
+
 cdef Mailbox mailbox_of(object loop):
     """The mailbox of a loop, made at its first use and kept as an attribute of the loop."""
     cdef object mailbox = getattr(loop, "_ferrule_mailbox", None)
@@ -471,6 +513,7 @@ cdef void _register_locked(Waiter* waiter) noexcept nogil:
     if _register_generation != generation:
         _register_generation = generation
         _register_head = NULL
+    waiter.generation = generation
     waiter.register_prev = NULL
     waiter.register_next = _register_head
     if _register_head != NULL:

@@ -219,9 +219,7 @@ cdef class Several:
         PyMem_RawFree(self._nodes)
 
     def wait(self, *, timeout=None):
-        cdef bint waited = wait_in_thread(&SEVERAL, self, NULL, 0, parse_timeout(timeout))
-        self._unlink_all()      # who was handed a permit is still linked with the other gates
-        return waited
+        return wait_in_thread(&SEVERAL, self, NULL, 0, parse_timeout(timeout))
 
     def wait_async(self, *, timeout=None):
         return new_coroutine(&SEVERAL, self, NULL, parse_timeout(timeout))
@@ -313,13 +311,12 @@ cdef PyObject* _give_true(Waiter* waiter) noexcept:
     return take(Py_True)
 
 
+cdef void _handed_to_several(Waiter* waiter) noexcept:
+    (<Several>waiter.target)._unlink_all()
+
+
 cdef PyObject* _give_item(Waiter* waiter) noexcept:
     return take(waiter.item)
-
-
-cdef PyObject* _give_true_of_several(Waiter* waiter) noexcept:
-    (<Several>waiter.target)._unlink_all()
-    return take(Py_True)
 
 
 cdef void _expire(Waiter* waiter) noexcept:
@@ -352,7 +349,7 @@ SEVERAL.name = b"Several.wait"
 SEVERAL.attempt = _attempt_several
 SEVERAL.abandon = _abandon_several
 SEVERAL.pass_on = _pass_on_several
-SEVERAL.result = _give_true_of_several
+SEVERAL.handed = _handed_to_several
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
