@@ -210,6 +210,7 @@ def nested():
 """,
         watch=["gate"],
         repeats=1000,
+        spare_bytes=16,  # a lock has 32
     )
 
 

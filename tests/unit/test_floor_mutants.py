@@ -115,3 +115,23 @@ class TestCalls:
             running = spawn(lambda: loop.run_until_complete(asyncio.wait_for(task, HANG)))
         assert running.result() is True
         loop.close()
+
+    def test_a_loop_that_is_closed_while_it_is_called(self, loop_name):
+        """close() empties the loop's list of things to do, and a call that passed its check comes after that."""
+        gate = probe.Gate()
+        loop = new_loop(loop_name)
+        calls = []
+        loop.call_soon_threadsafe = lambda *args: (loop.close(), calls.append(args))
+
+        async def park():
+            task = asyncio.ensure_future(gate.wait_async())
+            await asyncio.sleep(0)
+            return task
+
+        task = loop.run_until_complete(park())
+        assert gate.hand()
+        assert len(calls) == 1
+        assert gate.try_wait(), "passed on, though the loop has not refused the call"
+        calls.clear()
+        assert (gate.permits, gate.waiting) == (0, 0)
+        task._log_destroy_pending = False  # a task that its loop left behind is what this is about

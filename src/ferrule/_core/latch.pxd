@@ -10,12 +10,13 @@ exit. (PyMutex detaches a thread that waits for long and may hand it the lock wh
 
 Only functions named `*_locked` may lock a latch, and latches never nest.
 """
+from ferrule._core.atomics cimport Atomic  # noqa: F401 (for the C++ below)
+
 
 cdef extern from *:
     """
     #ifndef FERRULE_LATCH
     #define FERRULE_LATCH
-    #include <atomic>
     #include <thread>
     namespace ferrule {
     inline void spin_pause() noexcept {
@@ -27,7 +28,7 @@ cdef extern from *:
     }
     #ifdef Py_GIL_DISABLED
     class Latch {
-        std::atomic<bool> held_{false};
+        Atomic<bool> held_{false};
         static constexpr int SPINS = 100;
 
         void lock_slow() noexcept {
