@@ -119,8 +119,8 @@ def assert_no_leak(
     """Fails if running the code many times leaves objects, memory or references behind.
 
     `setup` runs once, `code` is the body of a function, `watch` names globals of the setup whose reference counts must
-    come back. One object, block or reference in ten runs is a leak, or `spare_bytes` a run from the C library, whose own
-    caches for threads grow by less.
+    come back. One object, block or reference in ten runs is a leak, or `spare_bytes` a run from the C library, whose
+    own caches for threads grow by less.
     """
     program = _COUNT.format(
         setup=textwrap.dedent(setup),
