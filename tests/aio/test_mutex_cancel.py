@@ -498,6 +498,7 @@ class TestTimeouts:
             impatient = asyncio.create_task(mutex.aio.lock(timeout=0.001))
             await turns()
             patient = asyncio.create_task(take(mutex.aio))
+            await turns()
             with pytest.raises(Timeout):
                 await impatient
             assert len(mutex._state()["waiters"]) == 1
