@@ -214,6 +214,29 @@ cdef class Mutex:
     def __reduce__(self):
         raise TypeError("cannot pickle or copy a ferrule.Mutex")
 
+    # What threading.Condition asks of a lock: wait() gives up and retakes the hold of the `with` block it runs in.
+
+    def _is_owned(self):
+        return self.locked()
+
+    def _release_save(self):
+        """Ends the hold in force; gives the guard if it is of a `with` block, else None."""
+        cdef PyObject* guard = self._entered_locked()
+        if guard == NULL:
+            self.release()
+            return None
+        saved = <_Guard>guard
+        drop(guard)
+        _lend(saved)
+        return saved
+
+    def _acquire_restore(self, _Guard saved, /):
+        """Takes the lock again, for the guard that _release_save() gave."""
+        if saved is None:
+            self.acquire()
+        else:
+            _retake(saved)
+
     def _state(self):
         """For tests: whether it is locked, the PARKED bit, and each waiter as ("thread" | "task", claim)."""
         return _state_of(self)
@@ -370,6 +393,17 @@ cdef class Mutex:
                     break
         self._latch.unlock()
 
+    cdef PyObject* _entered_locked(self) noexcept nogil:
+        """A new reference to the guard of the `with` block that holds the lock; NULL if none does."""
+        cdef PyObject* guard = NULL
+        cdef uintptr_t word
+        self._latch.lock()
+        word = self._word.load(relaxed)
+        if word & ENTERED:
+            guard = take(_guard_in(word))
+        self._latch.unlock()
+        return guard
+
     cdef PyObject* _get_value_locked(self, PyObject* guard) noexcept nogil:
         """A new reference to the value; NULL if the guard is not in force."""
         cdef PyObject* value = NULL
@@ -513,6 +547,13 @@ cdef int _lend(_Guard guard) except -1:
     """The beginning of an unlocked() block."""
     _release(guard._mutex, guard, False)
     guard._lent.store(True, release)
+    return 0
+
+
+cdef int _retake(_Guard guard) except -1:
+    """The end of an unlocked() block: the lock again, for the same guard."""
+    _claim_back(guard)
+    wait_in_thread(&RETAKE, guard._mutex, <PyObject*>guard, _token(guard, 0), NEVER)
     return 0
 
 

@@ -123,8 +123,7 @@ cdef class Unlocked:
         _lend(self._guard)
 
     def __exit__(self, kind, error, traceback, /):
-        _claim_back(self._guard)
-        wait_in_thread(&RETAKE, self._guard._mutex, <PyObject*>self._guard, _token(self._guard, 0), NEVER)
+        _retake(self._guard)
 
 
 @cython.final

@@ -167,3 +167,31 @@ def test_works_as_the_lock_of_a_condition():
     condition.release()
     producer.join()
     assert mutex._state() == FREE
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_a_condition_of_the_standard_library_waits_and_holds_again(entered):
+    """wait() gives up and retakes the hold it runs in, so the end of the block ends it."""
+    mutex = Mutex(0)
+    condition = threading.Condition(mutex)
+    done = []
+
+    def consume():
+        if entered:
+            with condition:
+                assert condition.wait_for(lambda: done, timeout=30)
+                assert mutex._state() == TAKEN
+        else:
+            condition.acquire()
+            assert condition.wait_for(lambda: done, timeout=30)
+            condition.release()
+
+    with pytest.raises(RuntimeError):
+        condition.notify()
+    waiting = spawn(consume)
+    eventually(lambda: condition._waiters)
+    with condition:
+        done.append(True)
+        condition.notify()
+    waiting.result()
+    assert mutex._state() == FREE
