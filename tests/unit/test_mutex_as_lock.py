@@ -150,25 +150,6 @@ def test_is_released_by_another_thread():
     assert mutex.acquire(False) is True
 
 
-def test_works_as_the_lock_of_a_condition():
-    """threading.Condition takes any object with acquire() and release(); `with` on it would be the mutex's own."""
-    mutex = Mutex()
-    condition = threading.Condition(mutex)
-    items = []
-
-    def produce():
-        with condition:
-            items.append(1)
-            condition.notify()
-
-    condition.acquire()
-    producer = spawn(produce)
-    assert condition.wait_for(lambda: items, timeout=20)
-    condition.release()
-    producer.join()
-    assert mutex._state() == FREE
-
-
 @pytest.mark.parametrize("entered", [True, False])
 def test_a_condition_of_the_standard_library_waits_and_holds_again(entered):
     """wait() gives up and retakes the hold it runs in, so the end of the block ends it."""
