@@ -26,6 +26,7 @@ cdef class Mutex:
     ) noexcept nogil
     cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil
     cdef void _pass_on_locked(self, Waiter* waiter, int how, WakeList* woken) noexcept nogil
+    cdef uint64_t _holder_locked(self, PyObject** context) noexcept nogil
     cdef PyObject* _entered_locked(self) noexcept nogil
     cdef PyObject* _get_value_locked(self, PyObject* guard) noexcept nogil
     cdef PyObject* _set_value_locked(self, PyObject* guard, PyObject* value) noexcept nogil

@@ -237,6 +237,19 @@ cdef class Mutex:
         else:
             _retake(saved)
 
+    def _holder(self):
+        """Who must act for the hold to end: (thread identity, task's context or None), the identities of sleepers().
+
+        For a walk over who waits for whom: None unless the hold has an owner and somebody waits, or it is of a block.
+        """
+        cdef PyObject* context = NULL
+        cdef uint64_t thread = self._holder_locked(&context)
+        if thread == 0:
+            return None
+        holder = (thread, <object>context if context != NULL else None)
+        drop(context)
+        return holder
+
     def _state(self):
         """For tests: whether it is locked, the PARKED bit, and each waiter as ("thread" | "task", claim)."""
         return _state_of(self)
@@ -392,6 +405,23 @@ cdef class Mutex:
                 if self._word.compare_exchange_strong(word, 0, release, relaxed):
                     break
         self._latch.unlock()
+
+    cdef uint64_t _holder_locked(self, PyObject** context) noexcept nogil:
+        """The owner's thread, and a new reference to its context; 0 if no guard can be looked at."""
+        cdef PyObject* guard = NULL
+        cdef uint64_t thread = 0
+        cdef uintptr_t word
+        self._latch.lock()
+        # Acquire: the guard in the word was filled in before it got there.
+        word = self._word.load(acquire)
+        if word & (PARKED | ENTERED):
+            guard = _guard_in(word)
+        if guard != NULL:
+            thread = (<_Guard>guard)._thread
+            if (<_Guard>guard)._context != NULL:
+                context[0] = take((<_Guard>guard)._context)
+        self._latch.unlock()
+        return thread
 
     cdef PyObject* _entered_locked(self) noexcept nogil:
         """A new reference to the guard of the `with` block that holds the lock; NULL if none does."""

@@ -1,0 +1,54 @@
+"""Who waits for whom: the register of sleepers leads to the mutex, the mutex to the owner of its hold."""
+
+import asyncio
+import contextvars
+
+from ferrule._core.parking import sleepers
+
+from ferrule import Mutex
+from tests.support.race import eventually, spawn
+
+
+def waits():
+    return {(id(target), thread) for target, thread, _ in sleepers()}
+
+
+def test_two_threads_that_wait_for_each_other_can_be_walked():
+    one, other = Mutex(), Mutex()
+
+    def cross(mine, wanted):
+        with mine:
+            eventually(lambda: one.locked() and other.locked())
+            return wanted.acquire(timeout=30)
+
+    first, second = spawn(cross, one, other), spawn(cross, other, one)
+    eventually(lambda: len(waits() & {(id(other), one._holder()[0]), (id(one), other._holder()[0])}) == 2)
+    one.release()
+    assert second.result()
+    other.release()
+    assert first.result()
+    assert one._holder() is other._holder() is None
+
+
+def test_a_task_is_its_context():
+    async def main():
+        mutex = Mutex()
+        async with mutex.aio:
+            thread, context = mutex._holder()
+            assert list(context) == list(contextvars.copy_context())
+            waiting = asyncio.create_task(mutex.aio.lock())
+            await asyncio.sleep(0)
+            assert (mutex, thread) in [(target, sleeper) for target, sleeper, _ in sleepers()]
+        (await waiting).release()
+        assert mutex._holder() is None
+
+    asyncio.run(main())
+
+
+def test_a_hold_that_nobody_waits_for_and_no_block_keeps_is_not_looked_at():
+    mutex = Mutex()
+    with mutex.lock():
+        assert mutex._holder() is None
+    mutex.acquire()
+    assert mutex._holder() is None
+    mutex.release()
