@@ -515,7 +515,7 @@ cdef class Expiry:
     """What the loop calls at a coroutine's deadline."""
     cdef Coroutine coroutine
 
-    def __cinit__(self, Coroutine coroutine):
+    def __cinit__(self, Coroutine coroutine not None):
         self.coroutine = coroutine
 
     def __call__(self):
