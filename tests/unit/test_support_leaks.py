@@ -58,6 +58,20 @@ def test_clean_code_does_not_leak():
     )
 
 
+def test_what_grows_only_once_is_no_leak():
+    assert_no_leak(
+        """
+        if next(runs) == 150:   # in the first of the windows that are counted
+            kept.extend([] for _ in range(1000))
+        """,
+        setup="""
+        import itertools
+        kept, runs = [], itertools.count()
+        """,
+        repeats=200,
+    )
+
+
 @pytest.mark.parametrize(
     ("leak", "found"),
     [
