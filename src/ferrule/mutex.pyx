@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release
 from ferrule._core.coroutine cimport new_coroutine
 from ferrule._core.deadline cimport NEVER, SECOND, now, parse_seconds, parse_timeout
+from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
     clear_slot,
     inherit_dealloc,
@@ -886,6 +887,8 @@ replace_gc_slots(AsyncMutexGuard, _traverse_guard, NULL)
 inherit_dealloc(MutexGuard, _Guard)
 inherit_dealloc(AsyncMutexGuard, _Guard)
 replace_new(AsyncMutex, _new_face)
+recycle(MutexGuard)
+recycle(AsyncMutexGuard)
 seal(_Guard)
 seal(MutexGuard)
 seal(AsyncMutexGuard)

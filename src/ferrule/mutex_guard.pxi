@@ -1,7 +1,6 @@
 """The guards of Mutex and what unlocked() gives; part of mutex.pyx."""
 
 
-@cython.freelist(16)
 @cython.no_gc_clear     # __dealloc__ needs the mutex; every cycle passes the mutex or the context, which can be cleared
 cdef class _Guard:
     """What both kinds of guard are: one hold of a mutex, and the capability to end it."""

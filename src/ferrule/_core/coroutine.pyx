@@ -29,6 +29,7 @@ from libc.stdint cimport int64_t
 
 from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release, seq_cst
 from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now
+from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
     clear_slot,
     inquiry,
@@ -122,7 +123,6 @@ cdef class Suspension:
 
 
 @cython.final
-@cython.freelist(32)
 cdef class Coroutine:
     """The result of an async method: awaited once, by any driver of coroutines."""
 
@@ -644,6 +644,7 @@ cdef int _clear(PyObject* slot) noexcept:
     return _cython_clear(slot)
 
 
+recycle(Coroutine)
 seal(Coroutine)
 seal(Suspension)
 replace_gc_slots(Coroutine, _traverse, _clear)
