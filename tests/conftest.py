@@ -1,6 +1,7 @@
 """Options and fixtures for every test: --long, --seed, the kinds of loop, the switch interval, no stray threads."""
 
 import random
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # As in a background job of a shell; the interpreters that tests start would inherit it and miss their Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
