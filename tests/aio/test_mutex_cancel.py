@@ -5,30 +5,17 @@ import itertools
 
 import pytest
 
-import ferrule.aio
 from ferrule import Mutex, Timeout
 from tests.support.driver import LoopThread, Moment, Stepper, cancel_at_every_step, cancel_everywhere, run, turns
+from tests.support.mutexes import FREE, TAKE, TAKEN
 from tests.support.race import HANG, eventually, spawn
 
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
-
-TAKE = {
-    "lock": ferrule.aio.Mutex.lock,
-    "lock-timed": lambda face: face.lock(timeout=HANG),
-    "acquire": ferrule.aio.Mutex.acquire,
-    "enter": ferrule.aio.Mutex.__aenter__,
-}
+TAKE_SOMEHOW = TAKE | {"lock-timed": lambda face: face.lock(timeout=HANG)}
 
 
-@pytest.fixture(params=TAKE)
+@pytest.fixture(params=TAKE_SOMEHOW)
 def take(request):
-    return TAKE[request.param]
-
-
-@pytest.fixture(params=[False, True], ids=["eventually-fair", "fair"])
-def fair(request):
-    return request.param
+    return TAKE_SOMEHOW[request.param]
 
 
 class Followed:

@@ -9,29 +9,13 @@ import pytest
 import ferrule.aio
 from ferrule import AsyncMutexGuard, Mutex, WouldDeadlock
 from tests.support.driver import LOOPS, LoopThread, Stepper, new_loop, run, turns
+from tests.support.mutexes import FREE, TAKE, TAKEN, kinds
 from tests.support.race import HANG, eventually, spawn
 
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
 
-TAKE = {
-    "lock": ferrule.aio.Mutex.lock,
-    "acquire": ferrule.aio.Mutex.acquire,
-}
-
-
-@pytest.fixture(params=TAKE)
+@pytest.fixture(params=["lock", "acquire"])
 def take(request):
     return TAKE[request.param]
-
-
-@pytest.fixture(params=[False, True], ids=["eventually-fair", "fair"])
-def fair(request):
-    return request.param
-
-
-def kinds(mutex):
-    return [kind for kind, _ in mutex._state()["waiters"]]
 
 
 def loop_with_parked_tasks(loop_name, mutex, count, take):
@@ -59,6 +43,13 @@ def assert_still_works(mutex):
     assert mutex._state() == FREE
 
 
+def assert_still_works_without(tasks, mutex):
+    """Once the tasks that a closed loop left behind are gone."""
+    tasks.clear()
+    gc.collect()
+    assert_still_works(mutex)
+
+
 class TestClosedLoops:
     """The permissions of a closed loop's tasks go on to the waiters behind them."""
 
@@ -78,9 +69,7 @@ class TestClosedLoops:
         assert waiting.result() is True
         assert mutex._state() == TAKEN
         mutex.release()
-        tasks.clear()
-        gc.collect()
-        assert_still_works(mutex)
+        assert_still_works_without(tasks, mutex)
 
     def test_closed_with_parked_tasks_then_released_to_a_task_of_another_loop(self, fair, take, loop_name):
         mutex = Mutex(fair=fair)
@@ -93,9 +82,7 @@ class TestClosedLoops:
             mutex.release()
             assert future.result(HANG) is True
         mutex.release()
-        tasks.clear()
-        gc.collect()
-        assert_still_works(mutex)
+        assert_still_works_without(tasks, mutex)
 
     def test_closed_with_parked_tasks_and_nobody_behind(self, fair, take, loop_name):
         mutex = Mutex(fair=fair)
@@ -104,9 +91,7 @@ class TestClosedLoops:
         loop.close()
         mutex.release()
         assert not mutex.locked()
-        tasks.clear()
-        gc.collect()
-        assert_still_works(mutex)
+        assert_still_works_without(tasks, mutex)
 
     @pytest.mark.parametrize("kept", [False, True], ids=["tasks-dropped", "tasks-kept"])
     @pytest.mark.parametrize("behind", [False, True])
@@ -126,9 +111,7 @@ class TestClosedLoops:
             assert waiting.result() is True
             mutex.release()
         assert not mutex.locked()
-        tasks.clear()
-        gc.collect()
-        assert_still_works(mutex)
+        assert_still_works_without(tasks, mutex)
 
     @pytest.mark.parametrize("kept", [False, True], ids=["tasks-dropped", "tasks-kept"])
     def test_closed_between_delivery_and_the_tasks_run(self, kept, fair, take, loop_name):
@@ -145,9 +128,7 @@ class TestClosedLoops:
         gc.collect()
         assert waiting.result() is True
         mutex.release()
-        tasks.clear()
-        gc.collect()
-        assert_still_works(mutex)
+        assert_still_works_without(tasks, mutex)
 
     def test_released_by_many_threads_while_loops_with_parked_tasks_close(self, loop_name):
         mutex = Mutex(0)

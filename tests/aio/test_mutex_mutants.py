@@ -9,9 +9,7 @@ import pytest
 
 from ferrule import Mutex
 from tests.support.driver import Stepper, run
-
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
+from tests.support.mutexes import FREE, TAKEN
 
 ROUNDS = 50
 """A waiter is patient for 0-1 ms, drawn at random: that it was patient all these times does not happen."""

@@ -26,7 +26,10 @@ SETTINGS = {
     },
 }
 
-TESTS = [f"tests/{name}.py" for name in ("unit/test_mutex", "unit/test_mutex_guard", "aio/test_mutex_aio")]
+TESTS = [
+    f"tests/{name}.py"
+    for name in ("unit/test_mutex", "unit/test_mutex_guard", "aio/test_mutex_aio", "aio/test_mutex_coroutine")
+]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -10,35 +10,15 @@ from tests.support.leaks import in_subprocess
 pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
 
 SETUP = """
-import asyncio, gc, os, signal, sys, threading, time, traceback, warnings
+import asyncio, gc, os, signal, sys, threading, warnings
 from ferrule import Timeout
 from ferrule._core.parking import sleepers
 from ferrule._core.probe import Gate, Several
 from tests.support.driver import LoopThread, new_loop, run, turns
+from tests.support.processes import in_child
 from tests.support.race import HANG, eventually, spawn
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
-
-def in_child(work):
-    # Forks, runs the work in the child, and fails unless that ends well and in time.
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    def ended():
-        done, status = os.waitpid(pid, os.WNOHANG)
-        return done and (status,)
-    try:
-        (status,) = eventually(ended, timeout=20)
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    assert status == 0, status
 
 def workload(gate):
     # Threads and tasks of two loops, each many times over the gate, which has one permit.

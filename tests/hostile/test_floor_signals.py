@@ -7,24 +7,18 @@ from tests.support.leaks import in_subprocess
 pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
 
 SETUP = """
-import asyncio, itertools, os, signal, sys, threading, time
+import asyncio, itertools, signal, threading, time
 from ferrule import Timeout
 from ferrule._core.parking import sleepers
 from ferrule._core.probe import Gate, Several
 from tests.support.driver import run
+from tests.support.processes import signal_when
 from tests.support.race import HANG, eventually, spawn
 
 MAIN = threading.main_thread().ident
 
 def asleep(gate):
     return [target for target, _, _ in sleepers()].count(gate)
-
-def signal_when(condition, signum=signal.SIGINT):
-    # Sends the signal to the main thread as soon as the condition holds.
-    def send():
-        eventually(condition)
-        signal.pthread_kill(MAIN, signum)
-    return spawn(send)
 """
 
 

@@ -13,10 +13,8 @@ from ferrule import Mutex, MutexGuard, Timeout, WouldDeadlock
 from tests.support.driver import Stepper, run, turns
 from tests.support.hostile import calling, hostile, raising, resurrecting, unraisable, yielding
 from tests.support.leaks import in_subprocess
+from tests.support.mutexes import FREE, TAKEN
 from tests.support.race import HANG, eventually, outcome, run_together, spawn
-
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
 
 
 class TestValues:

@@ -7,38 +7,13 @@ import pytest
 from tests.support.leaks import in_subprocess
 
 SETUP = """
-import atexit, asyncio, functools, gc, os, signal, sys, threading, time, warnings
+import atexit, asyncio, functools, gc, os, sys, threading, time, warnings
 from ferrule import Mutex, Timeout, WouldDeadlock
+from tests.support.mutexes import FREE, TAKEN, kinds
+from tests.support.processes import in_child
 from tests.support.race import HANG, eventually, spawn
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
-
-def kinds(mutex):
-    return [kind for kind, _ in mutex._state()["waiters"]]
-
-def in_child(work):
-    # Forks, runs the work in the child, and fails unless that ends well and in time.
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    def ended():
-        done, status = os.waitpid(pid, os.WNOHANG)
-        return done and (status,)
-    try:
-        (status,) = eventually(ended, timeout=60)  # alone it takes less than 1; here others hammer
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    assert status == 0, status
 
 def workload(mutex):
     # Threads and tasks over one mutex that is free.

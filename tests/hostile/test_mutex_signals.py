@@ -5,23 +5,13 @@ import pytest
 from tests.support.leaks import in_subprocess
 
 SETUP = """
-import os, signal, sys, threading, time
+import signal, threading, time
 from ferrule import Mutex, Timeout, WouldDeadlock
+from tests.support.mutexes import FREE, TAKEN, kinds
+from tests.support.processes import signal_when
 from tests.support.race import HANG, eventually, spawn
 
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
 MAIN = threading.main_thread().ident
-
-def kinds(mutex):
-    return [kind for kind, _ in mutex._state()["waiters"]]
-
-def interrupt_when(condition, signum=signal.SIGINT):
-    # Sends the signal to the main thread as soon as the condition holds.
-    def send():
-        eventually(condition)
-        signal.pthread_kill(MAIN, signum)
-    return spawn(send)
 """
 
 
@@ -47,7 +37,7 @@ def test_ctrl_c_interrupts_every_wait_and_leaves_nothing_queued(wait, fair):
 mutex = Mutex("kept", fair={fair})
 spawn(mutex.acquire).join()
 for _ in range(20):
-    interrupter = interrupt_when(lambda: kinds(mutex) == ["thread"])
+    interrupter = signal_when(lambda: kinds(mutex) == ["thread"])
     try:
         {wait}
     except KeyboardInterrupt:
@@ -75,7 +65,7 @@ def behind():
     assert mutex.acquire(timeout=HANG)
 
 waiting = spawn(behind)
-interrupter = interrupt_when(lambda: len(kinds(mutex)) == 2)
+interrupter = signal_when(lambda: len(kinds(mutex)) == 2)
 try:
     mutex.lock()
 except KeyboardInterrupt:
@@ -145,54 +135,28 @@ assert mutex._state() == TAKEN
 """)
 
 
-def test_a_handler_may_wait_for_the_same_mutex():
-    run("""
+@pytest.mark.parametrize("depth", [1, 10])
+def test_a_handler_may_wait_for_the_same_mutex(depth):
+    """And a handler that interrupts that one, and so on."""
+    run(f"""
+DEPTH = {depth}
 mutex = Mutex([])
 mutex.acquire()
 entered = []
 
 def handler(*_):
-    entered.append(1)
-    with mutex.lock(timeout=HANG) as guard:
-        guard.value.append("handler")
-
-signal.signal(signal.SIGUSR1, handler)
-
-def direct():
-    eventually(lambda: kinds(mutex) == ["thread"])
-    signal.pthread_kill(MAIN, signal.SIGUSR1)
-    eventually(lambda: entered and kinds(mutex) == ["thread"])
-    mutex.release()
-
-directing = spawn(direct)
-with mutex.lock(timeout=HANG) as guard:
-    guard.value.append("main")
-directing.result()
-with mutex as guard:
-    assert guard.value == ["handler", "main"]
-assert mutex._state() == FREE
-""")
-
-
-def test_handlers_may_wait_within_handlers():
-    run("""
-mutex = Mutex([])
-mutex.acquire()
-depth = []
-
-def handler(*_):
-    depth.append(len(depth))
-    mine = depth[-1]
+    mine = len(entered)
+    entered.append(mine)
     with mutex.lock(timeout=HANG) as guard:
         guard.value.append(mine)
 
 signal.signal(signal.SIGUSR1, handler)
 
 def direct():
-    for count in range(10):
-        eventually(lambda: len(depth) == count and kinds(mutex) == ["thread"])
+    for count in range(DEPTH):
+        eventually(lambda: len(entered) == count and kinds(mutex) == ["thread"])
         signal.pthread_kill(MAIN, signal.SIGUSR1)
-    eventually(lambda: len(depth) == 10 and kinds(mutex) == ["thread"])
+    eventually(lambda: len(entered) == DEPTH and kinds(mutex) == ["thread"])
     mutex.release()
 
 directing = spawn(direct)
@@ -200,7 +164,7 @@ with mutex.lock(timeout=HANG) as guard:
     guard.value.append("main")
 directing.result()
 with mutex as guard:
-    assert guard.value == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, "main"]
+    assert guard.value == [*reversed(range(DEPTH)), "main"]
 assert mutex._state() == FREE
 """)
 
@@ -210,7 +174,7 @@ def test_a_handler_may_release_what_its_thread_waits_for():
 mutex = Mutex("kept")
 spawn(mutex.acquire).join()
 signal.signal(signal.SIGUSR1, lambda *_: mutex.release())
-interrupter = interrupt_when(lambda: kinds(mutex) == ["thread"], signal.SIGUSR1)
+interrupter = signal_when(lambda: kinds(mutex) == ["thread"], signal.SIGUSR1)
 with mutex.lock(timeout=HANG) as guard:
     assert guard.value == "kept"
 interrupter.result()
@@ -249,7 +213,7 @@ def handler(*_):
 mutex = Mutex()
 spawn(mutex.acquire).join()
 signal.signal(signal.SIGUSR1, handler)
-interrupter = interrupt_when(lambda: kinds(mutex) == ["thread"], signal.SIGUSR1)
+interrupter = signal_when(lambda: kinds(mutex) == ["thread"], signal.SIGUSR1)
 try:
     mutex.lock(timeout=HANG)
 except Enough:

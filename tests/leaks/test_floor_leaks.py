@@ -275,3 +275,34 @@ def test_a_dropped_loop_with_a_claimed_waiter_is_collected_and_its_permission_pa
         assert (gate.permits, gate.waiting) == (0, 0)
         """
     )
+
+
+def test_a_loop_that_the_collector_takes_apart_raises_nowhere():
+    in_subprocess(
+        """
+        import asyncio, gc, logging, warnings
+        from ferrule._core.probe import Gate
+
+        warnings.simplefilter("ignore")  # a loop that is dropped unclosed is what is tested
+        logging.disable()
+        gc.disable()
+
+        def drop_a_loop():
+            loop, gate = asyncio.SelectorEventLoop(), Gate()
+            first, second = gate.wait_async(), gate.wait_async()
+
+            async def wait():
+                first.send(None)
+                second.send(None)
+                gate.release()
+                loop.kept = loop, gate, first, second
+
+            loop.run_until_complete(wait())
+
+        for _ in range(20):
+            drop_a_loop()
+            gc.collect()
+            for _ in range(100):
+                pass  # where an exception that was put off would be raised
+        """
+    )

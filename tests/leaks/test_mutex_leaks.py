@@ -8,7 +8,7 @@ SETUP = """
 import asyncio, contextvars, gc, warnings, weakref
 from ferrule import Mutex, Timeout, WouldDeadlock
 from ferrule.aio import Mutex as AsyncMutex
-from tests.support.driver import Stepper, new_loop, turns
+from tests.support.driver import Stepper, complete, new_loop, turns
 from tests.support.race import eventually, spawn
 
 warnings.simplefilter("ignore")
@@ -29,13 +29,6 @@ def raises(kind, function, *args, **named):
     except kind:
         return
     raise AssertionError("nothing was raised")
-
-def complete(coroutine):
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it suspended")
 """
 
 WATCH = ["value", "other", "mutex", "face", "held", "guard", "taken", "context", "error"]

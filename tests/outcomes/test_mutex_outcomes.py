@@ -7,10 +7,8 @@ import pytest
 
 from ferrule import Mutex, MutexGuard, Timeout
 from tests.support.hostile import unraisable
+from tests.support.mutexes import FREE, TAKEN
 from tests.support.race import RACES, outcome, run_together
-
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
 
 
 def refused(function, *args):

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from ferrule import Mutex, Timeout, WouldDeadlock
+from tests.support.driver import complete
 from tests.support.models import Blocked, MutexModel
 from tests.support.race import outcome
 
@@ -18,15 +19,6 @@ TASKS = ("A1", "A2")
 """Two threads, and two tasks (contexts of one third thread)."""
 
 ERRORS = (Timeout, WouldDeadlock, RuntimeError)
-
-
-def complete(coroutine):
-    """What a coroutine gives that completes at its first step."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it suspended")
 
 
 class MutexMachine(RuleBasedStateMachine):

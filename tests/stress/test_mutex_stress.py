@@ -11,11 +11,10 @@ import pytest
 
 from ferrule import Mutex, Timeout
 from tests.support.driver import LOOPS, LoopThread, new_loop, run, turns
+from tests.support.mutexes import FREE
 from tests.support.race import HANG, eventually, spawn, storm
 
 pytestmark = pytest.mark.stress
-
-FREE = {"locked": False, "parked": False, "waiters": []}
 
 
 @pytest.fixture(params=[False, True], ids=["eventually-fair", "fair"])

@@ -1,7 +1,8 @@
 """Event loops and coroutines under a test's control.
 
-`run` and `LoopThread` run asyncio's loop or uvloop's, here or in a thread of its own. `Stepper` drives one coroutine by
-hand exactly as a Task would, and the two cancellation helpers do so at every step there is:
+`run` and `LoopThread` run asyncio's loop or uvloop's, here or in a thread of its own; a `HandLoop` turns only when told
+to. `Stepper` drives one coroutine by hand exactly as a Task would, and the two cancellation helpers do so at every step
+there is:
 
     cancel_at_every_step    one coroutine, at each of the moments around its wake-up
     cancel_everywhere       a real Task, after 0, 1, 2, ... turns of the loop until it completes undisturbed
@@ -9,13 +10,14 @@ hand exactly as a Task would, and the two cancellation helpers do so at every st
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import enum
 import importlib.util
 import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from typing import Any, Self, TypeVarTuple
 
 import pytest
 
@@ -23,15 +25,19 @@ from .race import HANG, Hung, spawn, stacks
 
 __all__ = [
     "LOOPS",
+    "HandLoop",
     "LoopThread",
     "Moment",
     "Stepper",
     "cancel_at_every_step",
     "cancel_everywhere",
+    "complete",
     "new_loop",
     "run",
     "turns",
 ]
+
+Args = TypeVarTuple("Args")
 
 LOOPS = [
     "asyncio",
@@ -135,6 +141,100 @@ def _result(future: concurrent.futures.Future[Any], timeout: float) -> Any:
     return future.result()
 
 
+class HandLoop(asyncio.AbstractEventLoop):
+    """An event loop that turns only when it is told to, so that a test has everything between two turns in its hand.
+
+    loop = HandLoop()
+    with loop.running():                    # as seen by those who ask for the running loop
+        stepper.step()
+    gate.release()                          # from outside: it is posted to the loop
+    assert len(loop.due) == 1
+    loop.turn()                             # now the stepper's future is resolved
+
+    It has what a waiting coroutine needs of a loop: futures, calls, and timers, which know no clock but fire(). What a
+    call or a timer raises comes out of turn() or fire().
+    """
+
+    def __init__(self) -> None:
+        self.due: list[asyncio.Handle] = []
+        self.timers: list[asyncio.TimerHandle] = []
+        self._closed = False
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Within the block this is the running loop of the calling thread."""
+        self._check_open()
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(before)
+
+    def turn(self) -> None:
+        """Makes the calls that are due now."""
+        due, self.due = self.due, []
+        with self.running():
+            for handle in due:
+                if not handle.cancelled():
+                    handle._run()
+
+    def fire(self, timer: asyncio.TimerHandle) -> None:
+        """The timer calls, whatever the time."""
+        self.timers.remove(timer)
+        with self.running():
+            timer._run()
+
+    def close(self) -> None:
+        """As asyncio's loops do: refuses what comes from now on, then forgets what there was to do."""
+        self._closed = True
+        self.due.clear()
+        self.timers.clear()
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def call_soon(
+        self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        self._check_open()
+        self.due.append(handle := asyncio.Handle(callback, args, self, context))
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Args], object],
+        *args: *Args,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self._check_open()
+        self.timers.append(timer := asyncio.TimerHandle(delay, callback, args, self, context))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if handle in self.timers:
+            self.timers.remove(handle)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        raise context["exception"]
+
+
 class Stepper:
     """Drives one coroutine step by step inside a running loop, as a Task would, in a context of its own.
 
@@ -230,6 +330,16 @@ class Stepper:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def complete(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives that completes at its first step; it needs no loop for that."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise AssertionError(f"{coroutine!r} suspended")
 
 
 class Moment(enum.Enum):

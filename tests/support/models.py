@@ -15,7 +15,7 @@ from typing import Any
 
 from ferrule import Timeout, WouldDeadlock
 
-__all__ = ["Blocked", "MutexModel"]
+__all__ = ["Blocked", "GatesModel", "MutexModel"]
 
 
 class Blocked(Exception):
@@ -95,3 +95,116 @@ class MutexModel:
     def set(self, guard: Hashable, value: Hashable) -> tuple[Any, "MutexModel"]:
         """`guard.value = value`."""
         return (None, replace(self, value=value)) if self._in_force(guard) else (RuntimeError, self)
+
+
+@dataclass(frozen=True)
+class GatesModel:
+    """Gates of ferrule._core.probe: semaphores, each with one queue of the waiters that want a permit of it.
+
+    Gates are named by their numbers. A waiter is any object with `gates`, the numbers of those that it waits at, in the
+    order in which it tries them. One that was claimed has leave to try again, or was handed a permit, which is counted
+    nowhere else; its places in the queues of its other gates stay until it moves on.
+    """
+
+    free: tuple[int, ...]
+    queues: tuple[tuple[Hashable, ...], ...]
+    leave: frozenset[Hashable] = frozenset()  # claimed: may try again
+    handed: frozenset[Hashable] = frozenset()  # claimed: has its permit
+
+    @classmethod
+    def of(cls, *permits: int) -> "GatesModel":
+        """Gates with so many permits each, and nobody waiting."""
+        return cls(permits, ((),) * len(permits))
+
+    @property
+    def claimed(self) -> frozenset[Hashable]:
+        return self.leave | self.handed
+
+    @property
+    def waiting(self) -> frozenset[Hashable]:
+        """Who is queued and unclaimed."""
+        return frozenset(waiter for queue in self.queues for waiter in queue) - self.claimed
+
+    def _add(self, gate: int, permits: int) -> "GatesModel":
+        free = list(self.free)
+        free[gate] += permits
+        return replace(self, free=tuple(free))
+
+    def _queue(self, gate: int, waiters: tuple[Hashable, ...]) -> "GatesModel":
+        queues = list(self.queues)
+        queues[gate] = waiters
+        return replace(self, queues=tuple(queues))
+
+    def _first(self, gate: int) -> tuple[tuple[Hashable, ...], "GatesModel"]:
+        """Takes the first waiter that is not claimed yet from the queue; those before it leave this queue too."""
+        for place, waiter in enumerate(self.queues[gate]):
+            if waiter not in self.claimed:
+                return (waiter,), self._queue(gate, self.queues[gate][place + 1 :])
+        return (), self._queue(gate, ())
+
+    def _claim(self, gate: int) -> tuple[tuple[Hashable, ...], "GatesModel"]:
+        first, model = self._first(gate)
+        return first, replace(model, leave=model.leave.union(first))
+
+    def _claim_where_free(self, gates: tuple[int, ...]) -> tuple[tuple[Hashable, ...], "GatesModel"]:
+        """One rule from the state alone: a permit and a waiter together mean a claim."""
+        claimed: tuple[Hashable, ...] = ()
+        model = self
+        for gate in gates:
+            if model.free[gate]:
+                first, model = model._claim(gate)
+                claimed += first
+        return claimed, model
+
+    def release(self, gate: int, permits: int = 1) -> tuple[tuple[Hashable, ...], "GatesModel"]:
+        """`gate.release(permits)`: who was claimed, in order."""
+        claimed: tuple[Hashable, ...] = ()
+        model = self._add(gate, permits)
+        for _ in range(permits):
+            first, model = model._claim(gate)
+            claimed += first
+        return claimed, model
+
+    def hand(self, gate: int) -> tuple[tuple[Hashable, ...], "GatesModel"]:
+        """`gate.hand()`: who was handed a permit, if anybody waits."""
+        first, model = self._first(gate)
+        return first, replace(model, handed=model.handed.union(first))
+
+    def take(self, gates: tuple[int, ...]) -> tuple[tuple[Hashable, ...] | None, "GatesModel"]:
+        """A try that queues nobody, at the first of the gates that has a permit: None if none has.
+
+        Else who may now try: one who tries at several gates may have been claimed for the permit of another of them.
+        """
+        for gate in gates:
+            if self.free[gate]:
+                model = self._add(gate, -1)
+                return model._claim_where_free(gates) if len(gates) > 1 else ((), model)
+        return None, self
+
+    def leaves(self, waiter: Any) -> "GatesModel":
+        """The waiter is in no queue and not claimed; if it was handed a permit, it has it."""
+        model = replace(self, leave=self.leave - {waiter}, handed=self.handed - {waiter})
+        for gate in waiter.gates:
+            model = model._queue(gate, tuple(other for other in model.queues[gate] if other is not waiter))
+        return model
+
+    def attempt(self, waiter: Any) -> tuple[tuple[Hashable, ...] | None, "GatesModel"]:
+        """As `take`, by a waiter, who is in no queue after it."""
+        return self.leaves(waiter).take(waiter.gates)
+
+    def links(self, waiter: Any, *, first: bool) -> "GatesModel":
+        """The waiter queues at all its gates, before or behind all others."""
+        model = self
+        for gate in waiter.gates:
+            queue = model.queues[gate]
+            model = model._queue(gate, (waiter, *queue) if first else (*queue, waiter))
+        return model
+
+    def gives_up(self, waiter: Any) -> tuple[tuple[Hashable, ...], "GatesModel"]:
+        """The waiter wants nothing any more: who may try in its place, or got what it was handed."""
+        model = self.leaves(waiter)
+        if waiter not in self.claimed:
+            return (), model
+        if waiter in self.handed:
+            model = model._add(waiter.gates[0], 1)
+        return model._claim_where_free(waiter.gates)

@@ -16,6 +16,7 @@ import pytest
 
 import ferrule
 from ferrule import Mutex, MutexGuard, Timeout, WouldDeadlock
+from tests.support.mutexes import FREE, TAKEN
 from tests.support.race import eventually, spawn
 
 
@@ -39,10 +40,6 @@ FINITE = [1, 5.0, True, Index(2), 1e-9]
 DO_NOT_WAIT = [0, 0.0, -0.0, False, Index(0)]
 NEGATIVE = [-1, -1e-9, -1e308, -math.inf, math.nan, -(10**400), Index(-1)]
 OTHER_TYPES = ["1", b"1", 1j, [], (), object(), fractions.Fraction(1, 2), decimal.Decimal(1), OnlyFloat()]
-
-
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
 
 
 class TestMaking:

@@ -8,10 +8,8 @@ import threading
 import pytest
 
 from ferrule import Mutex
+from tests.support.mutexes import FREE, TAKEN
 from tests.support.race import eventually, spawn
-
-FREE = {"locked": False, "parked": False, "waiters": []}
-TAKEN = FREE | {"locked": True}
 
 
 class Index:

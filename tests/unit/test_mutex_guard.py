@@ -8,9 +8,8 @@ import weakref
 import pytest
 
 from ferrule import Mutex, Timeout, WouldDeadlock
+from tests.support.mutexes import FREE
 from tests.support.race import spawn
-
-FREE = {"locked": False, "parked": False, "waiters": []}
 
 
 def assert_spent(guard):

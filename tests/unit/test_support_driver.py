@@ -7,11 +7,13 @@ import threading
 import pytest
 
 from tests.support.driver import (
+    HandLoop,
     LoopThread,
     Moment,
     Stepper,
     cancel_at_every_step,
     cancel_everywhere,
+    complete,
     run,
     turns,
 )
@@ -56,6 +58,108 @@ class TestLoopThread:
 
         with LoopThread("asyncio") as a, LoopThread(loop_name) as b:
             assert (a.run(fetch(b, 1)), b.run(fetch(a, 2))) == (1, 2)
+
+
+class TestHandLoop:
+    def test_it_runs_only_within_the_block(self):
+        outer, inner = HandLoop(), HandLoop()
+        with outer.running():
+            with inner.running():
+                assert asyncio.get_running_loop() is inner
+            assert asyncio.get_running_loop() is outer
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+
+    def test_a_turn_makes_the_calls_that_were_due_in_order_within_the_loop(self):
+        loop, calls = HandLoop(), []
+        loop.call_soon(lambda: loop.call_soon(calls.append, "of the next turn"))
+        loop.call_soon_threadsafe(lambda: calls.append(asyncio.get_running_loop()))
+        assert (len(loop.due), calls) == (2, [])
+        loop.turn()
+        assert calls == [loop]
+        loop.turn()
+        assert calls == [loop, "of the next turn"]
+        assert loop.due == []
+
+    def test_a_cancelled_call_is_not_made(self):
+        loop, calls = HandLoop(), []
+        loop.call_soon(calls.append, 1).cancel()
+        loop.call_later(0, calls.append, 2).cancel()
+        loop.turn()
+        assert (calls, loop.timers) == ([], [])
+
+    def test_a_timer_calls_when_it_is_fired(self):
+        loop, calls = HandLoop(), []
+        first, second = loop.call_later(0, calls.append, 1), loop.call_later(0, calls.append, 2)
+        loop.turn()
+        assert calls == []
+        loop.fire(second)
+        assert (calls, loop.timers) == ([2], [first])
+
+    def test_what_a_call_raises_comes_out(self):
+        loop = HandLoop()
+        loop.call_soon(lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            loop.turn()
+        with pytest.raises(ZeroDivisionError):
+            loop.fire(loop.call_later(0, lambda: 1 // 0))
+
+    def test_a_stepper_waits_in_it(self):
+        loop = HandLoop()
+
+        async def waits():
+            return await asyncio.get_running_loop().create_future() + 1
+
+        stepper = Stepper(waits())
+        with loop.running():
+            stepper.step()
+        stepper.future.set_result(41)
+        assert stepper.step()
+        assert stepper.result() == 42
+
+    def test_a_closed_one_refuses_everything_and_forgets_what_there_was_to_do(self):
+        loop = HandLoop()
+        loop.call_soon(print)
+        loop.call_later(0, print)
+        loop.close()
+        assert loop.is_closed()
+        assert (loop.due, loop.timers) == ([], [])
+        for refused in (
+            lambda: loop.call_soon(print),
+            lambda: loop.call_soon_threadsafe(print),
+            lambda: loop.call_later(0, print),
+            loop.turn,
+        ):
+            with pytest.raises(RuntimeError, match="closed"):
+                refused()
+
+
+class TestComplete:
+    def test_it_gives_the_result(self):
+        async def gives():
+            return 42
+
+        assert complete(gives()) == 42
+
+    def test_errors_come_out(self):
+        async def fails():
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            complete(fails())
+
+    def test_one_that_suspends_is_refused_and_closed(self):
+        closed = []
+
+        async def suspends():
+            try:
+                await asyncio.sleep(0)
+            finally:
+                closed.append(True)
+
+        with pytest.raises(AssertionError, match="suspended"):
+            complete(suspends())
+        assert closed == [True]
 
 
 class TestStepper:

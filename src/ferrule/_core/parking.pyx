@@ -298,7 +298,8 @@ cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
         except BaseException as error:
             if witness is not None:
                 witness.done = True
-            if isinstance(error, RuntimeError) and is_closed(mailbox.loop):
+            # RuntimeError by a closed loop; the others where the collector has taken the loop or the mailbox apart.
+            if isinstance(error, (RuntimeError, AttributeError, TypeError)) and is_closed(mailbox.loop):
                 _bury(mailbox, more)
                 break
             # A signal handler raised inside the call, which may or may not have taken effect: call again, a witness
