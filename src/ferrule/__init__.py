@@ -3,12 +3,15 @@
 Everything that can wait has two faces on one object: `x.aio` is the async face of a sync object, `y.sync` the sync face
 of an async one, so threads and tasks of any number of event loops meet in one queue.
 
+    ConcurrentMap, ConcurrentSet, FrozenMap
+                hash tables that many threads read and write at once, with entries that hold a key
     Mutex       a lock around a value; eventually fair, never poisoned
     errors      what ferrule raises; every error carries what would be lost
     aio         the async faces under the same names
 """
 
 from . import aio
+from .concurrent_map import ABORT, REMOVE, ConcurrentMap, ConcurrentSet, Entries, Entry, FrozenMap
 from .errors import (
     MISSING,
     BlockingInEventLoop,
@@ -30,13 +33,20 @@ from .mutex import AsyncMutexGuard, Mutex, MutexGuard
 __version__ = "0.1.0"
 
 __all__ = [
+    "ABORT",
     "MISSING",
+    "REMOVE",
     "AsyncMutexGuard",
     "BlockingInEventLoop",
     "ChannelError",
+    "ConcurrentMap",
+    "ConcurrentSet",
     "Disconnected",
     "Empty",
+    "Entries",
+    "Entry",
     "FerruleError",
+    "FrozenMap",
     "Full",
     "Mutex",
     "MutexGuard",

@@ -63,7 +63,8 @@ def atomic_fields(text: str) -> list[str]:
 
 
 ALLOCATION = re.compile(
-    r"(?<![\w.])(?:new\s+\w|(?:std::)?(?:malloc|calloc|realloc|aligned_alloc|make_unique|make_shared)\b"
+    r"(?<![\w.])(?:new[ \t]+[\w:]+[\w:<>]*[ \t]*[({\[]"
+    r"|(?:std::)?(?:malloc|calloc|realloc|aligned_alloc|make_unique|make_shared)\b"
     r"|std::(?:vector|deque|list|string|function|(?:unordered_)?(?:map|set))\b|libcpp\.(?!bool|utility)\w+)"
 )
 

@@ -197,7 +197,197 @@ COROUTINE = Use(
     rest=HeldMutexCoroutine.rest,
 )
 
+
+def checked(m: Any) -> None:
+    """The map or set is whole, and no entry holds a key of it."""
+    m._check()
+    assert sum(shard["entered"] for shard in m.stats()) == 0
+
+
+MAP = Use(
+    make=lambda: ferrule.ConcurrentMap({n: n for n in range(8)}),
+    calls={
+        "[]": lambda m, _: (m[1], m.__setitem__(2, 2), m.__delitem__(3)),
+        "in": lambda m, _: (1 in m, len(m), bool(m), m == {1: 1}, repr(m)),
+        "|": lambda m, _: (m | {9: 9}, {9: 9} | m, m.__ior__({9: 9})),
+        "iteration": lambda m, _: list(m),
+        "get": lambda m, _: m.get(1),
+        "setdefault": lambda m, _: m.setdefault(4, 4),
+        "pop": lambda m, _: m.pop(4),
+        "popitem": lambda m, _: m.popitem(),
+        "update": lambda m, _: m.update({5: 5, 6: 6}),
+        "clear": lambda m, _: m.clear(),
+        "copy": lambda m, _: m.copy()._check(),
+        "keys": lambda m, _: (1 in m.keys(), list(m.keys()), m.keys() & {1, 2}),  # noqa: SIM118 the view is used
+        "values": lambda m, _: (1 in m.values(), list(m.values())),
+        "items": lambda m, _: ((1, 1) in m.items(), list(m.items())),
+        "fromkeys": lambda m, _: m.fromkeys(m),
+        "insert": lambda m, _: m.insert(1, 1),
+        "compare_and_set": lambda m, _: m.compare_and_set(1, 1, 1),
+        "remove_if": lambda m, _: m.remove_if(2, lambda value: value == 2),
+        "increment": lambda m, _: m.increment(7),
+        "compute": lambda m, _: m.compute(7, lambda old: 1),
+        "retain": lambda m, _: m.retain(lambda key, value: key != 5),
+        "entry": lambda m, _: sync_with(m.entry(1, timeout=SHORT), lambda e: e.or_insert(1)),
+        "try_entry": lambda m, _: sync_with(m.try_entry(1) or contextlib.nullcontext()),
+        "entries": lambda m, _: sync_with(m.entries(2, 1, timeout=SHORT)),
+        "get_many": lambda m, _: m.get_many([1, 2, 3]),
+        "set_many": lambda m, _: m.set_many({1: 1, 2: 2}),
+        "snapshot": lambda m, _: m.snapshot(),
+        "freeze": lambda m, _: m.freeze(),
+        "capacity": lambda m, _: m.capacity,
+        "reserve": lambda m, _: m.reserve(100),
+        "shrink": lambda m, _: m.shrink(),
+        "shards": lambda m, _: m.shards,
+        "stats": lambda m, _: (m.stats(), sys.getsizeof(m)),
+    },
+    errors=(KeyError, Timeout),
+    rest=checked,
+)
+
+SET = Use(
+    make=lambda: ferrule.ConcurrentSet(range(8)),
+    calls={
+        "in": lambda s, _: (1 in s, len(s), bool(s), s == {1}, repr(s), s < {1}, s >= {1}),
+        "|": lambda s, _: (s | {9}, {9} | s, s & {1}, s - {1}, s ^ {1}),
+        "|=": lambda s, _: (s.__ior__({9}), s.__iand__(set(range(8))), s.__isub__({9}), s.__ixor__({1, 2})),
+        "iteration": lambda s, _: list(s),
+        "insert": lambda s, _: s.insert(1),
+        "add": lambda s, _: s.add(1),
+        "discard": lambda s, _: s.discard(2),
+        "remove": lambda s, _: s.remove(3),
+        "pop": lambda s, _: s.pop(),
+        "remove_if": lambda s, _: s.remove_if(4, lambda item: True),
+        "retain": lambda s, _: s.retain(lambda item: item != 5),
+        "clear": lambda s, _: s.clear(),
+        "copy": lambda s, _: s.copy()._check(),
+        "snapshot": lambda s, _: s.snapshot(),
+        "union": lambda s, _: s.union([1, 2]),
+        "intersection": lambda s, _: s.intersection([1, 2]),
+        "difference": lambda s, _: s.difference([1, 2]),
+        "symmetric_difference": lambda s, _: s.symmetric_difference([1, 2]),
+        "update": lambda s, _: s.update([1, 2]),
+        "intersection_update": lambda s, _: s.intersection_update(range(6)),
+        "difference_update": lambda s, _: s.difference_update([1, 2]),
+        "symmetric_difference_update": lambda s, _: s.symmetric_difference_update([1, 2]),
+        "isdisjoint": lambda s, _: s.isdisjoint([1, 2]),
+        "issubset": lambda s, _: s.issubset(range(8)),
+        "issuperset": lambda s, _: s.issuperset([1]),
+        "capacity": lambda s, _: s.capacity,
+        "reserve": lambda s, _: s.reserve(100),
+        "shrink": lambda s, _: s.shrink(),
+        "shards": lambda s, _: s.shards,
+        "stats": lambda s, _: (s.stats(), sys.getsizeof(s)),
+    },
+    errors=(KeyError,),
+    rest=checked,
+)
+
+FROZEN = Use(
+    make=lambda: ferrule.FrozenMap({1: 1, 2: 2}),
+    calls={
+        "[]": lambda f, _: (f[1], 1 in f, len(f), list(f), f == {1: 1}, hash(f), repr(f), f | {3: 3}),
+        "get": lambda f, _: f.get(1),
+        "keys": lambda f, _: list(f.keys()),
+        "values": lambda f, _: list(f.values()),
+        "items": lambda f, _: list(f.items()),
+    },
+    errors=(),
+    rest=lambda f: f[1],
+)
+
+
+class HeldEntry:
+    """An entry, and the map that it is of."""
+
+    def __init__(self) -> None:
+        self.map = ferrule.ConcurrentMap({1: 1})
+        self.entry = self.map.entry(1)
+
+    def rest(self) -> None:
+        outcome(self.entry.release, RuntimeError)()
+        checked(self.map)
+
+
+ENTRY = Use(
+    make=HeldEntry,
+    calls={
+        "key": lambda h, _: h.entry.key,
+        "value": lambda h, _: increment(h.entry),
+        "present": lambda h, _: h.entry.present,
+        "get": lambda h, _: h.entry.get(),
+        "or_insert": lambda h, _: h.entry.or_insert(1),
+        "or_insert_with": lambda h, _: h.entry.or_insert_with(lambda: 1),
+        "insert": lambda h, _: h.entry.insert(1),
+        "remove": lambda h, _: h.entry.remove(),
+        "release": lambda h, _: h.entry.release(),
+        "with": lambda h, _: sync_with(h.entry),
+        "repr": lambda h, _: repr(h.entry),
+    },
+    errors=(RuntimeError, KeyError),
+    rest=HeldEntry.rest,
+)
+
+
+class HeldEntries:
+    """The entries of two keys, and the map that they are of."""
+
+    def __init__(self) -> None:
+        self.map = ferrule.ConcurrentMap({1: 1})
+        self.entries = self.map.entries(2, 1)
+
+    def rest(self) -> None:
+        outcome(self.entries.release, RuntimeError)()
+        checked(self.map)
+
+
+ENTRIES = Use(
+    make=HeldEntries,
+    calls={
+        "[]": lambda h, _: (h.entries[0].insert(1), len(h.entries), list(h.entries), repr(h.entries)),
+        "release": lambda h, _: h.entries.release(),
+        "with": lambda h, _: sync_with(h.entries),
+    },
+    errors=(RuntimeError,),
+    rest=HeldEntries.rest,
+)
+
+
+@dataclass
+class SharedIterator:
+    """An iterator over a map that changes."""
+
+    map: Any
+    iterator: Any
+
+    def rest(self) -> None:
+        list(self.iterator)
+        checked(self.map)
+
+
+def shared_iterator() -> SharedIterator:
+    m = ferrule.ConcurrentMap({n: n for n in range(200)})
+    return SharedIterator(m, iter(m.items()))
+
+
+ITERATOR = Use(
+    make=shared_iterator,
+    calls={
+        "next": lambda h, _: [next(h.iterator) for _ in range(20)],
+        "hint": lambda h, _: h.iterator.__length_hint__(),
+        "change": lambda h, _: (h.map.popitem(), h.map.insert(random.random(), 1)),
+    },
+    errors=(StopIteration,),
+    rest=SharedIterator.rest,
+)
+
 USES = {
+    "ferrule.ConcurrentMap": MAP,
+    "ferrule.ConcurrentSet": SET,
+    "ferrule.FrozenMap": FROZEN,
+    "ferrule.Entry": ENTRY,
+    "ferrule.Entries": ENTRIES,
+    "what iter(ConcurrentMap.items()) gives": ITERATOR,
     "ferrule.Mutex": MUTEX,
     "ferrule.MutexGuard": GUARD,
     "ferrule.AsyncMutexGuard": ASYNC_GUARD,

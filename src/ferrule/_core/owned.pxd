@@ -9,6 +9,13 @@ cdef extern from "Python.h":
     void retain "Py_INCREF"(PyObject*) noexcept nogil    # allowed under a latch
     void drop "Py_XDECREF"(PyObject*) noexcept           # never under a latch
 
+cdef extern from *:
+    """
+    #define FERRULE_MOVE(reference) (reference)
+    """
+    # The reference becomes that of the object it gives.
+    object move "FERRULE_MOVE"(PyObject* reference)
+
 
 cdef inline PyObject* take(PyObject* slot) noexcept nogil:
     """A new reference to what the slot holds."""

@@ -1,0 +1,291 @@
+"""Iterators and the views that keys(), values() and items() give; part of concurrent_map.pyx."""
+
+cdef enum Part:
+    KEYS
+    VALUES
+    ITEMS
+
+cdef extern from *:
+    """
+    namespace ferrule {
+    // (key, value); both references move in. The tuple that `cache` has is used again if nobody else has it.
+    inline PyObject* pair_of(PyObject** cache, PyObject* key, PyObject* value) noexcept {
+        PyObject* pair = *cache;
+    #ifndef Py_GIL_DISABLED
+        if (pair != nullptr && Py_REFCNT(pair) == 1) {
+            PyObject* old_key = PyTuple_GET_ITEM(pair, 0);
+            PyObject* old_value = PyTuple_GET_ITEM(pair, 1);
+            PyTuple_SET_ITEM(pair, 0, key);
+            PyTuple_SET_ITEM(pair, 1, value);
+            Py_INCREF(pair);
+            if (!PyObject_GC_IsTracked(pair)) PyObject_GC_Track(pair);  // the collector may have found it uninteresting
+            Py_DECREF(old_key);
+            Py_DECREF(old_value);
+            return pair;
+        }
+    #endif
+        pair = PyTuple_New(2);
+        if (pair == nullptr) {
+            Py_DECREF(key);
+            Py_DECREF(value);
+            return nullptr;
+        }
+        PyTuple_SET_ITEM(pair, 0, key);
+        PyTuple_SET_ITEM(pair, 1, value);
+    #ifndef Py_GIL_DISABLED
+        if (*cache == nullptr) {
+            Py_INCREF(pair);
+            *cache = pair;
+        }
+    #endif
+        return pair;
+    }
+    }
+    """
+    object pair_of "ferrule::pair_of"(PyObject** cache, PyObject* key, PyObject* value)
+
+cdef enum:
+    AT_ONCE = 32        # keys that an iterator takes from a shard, and more until the hashes can be divided
+
+
+@cython.final
+cdef class _Iterator:
+    """Iterates over keys, values or items while others write.
+
+    It takes the keys of some clusters at a time, in the order of their hashes, and looks each up again when its turn
+    comes: so a key that is there all the time is seen once, one that has gone is not, and each value is current.
+    """
+    cdef _Sharded _map              # constant
+    cdef Part _part                 # constant
+    # what follows: in a critical section
+    cdef Py_ssize_t _index          # the shard
+    cdef uint64_t _since            # the hash in it from which keys have not been taken
+    cdef bint _ended                # there are none
+    cdef Item* _items               # the keys that have been taken, each a reference until its turn
+    cdef size_t _room
+    cdef size_t _count
+    cdef size_t _at
+    cdef PyObject* _pair            # for pair_of()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Item item
+        cdef Shard* shard
+        cdef int found
+        while True:
+            with cython.critical_section(self):
+                found = _pull(self, &item, &shard)
+            if found <= 0:
+                if found < 0:
+                    raise MemoryError
+                raise StopIteration
+            if _is_there_locked(shard, &item, self._part != KEYS):
+                break
+            drop(item.key)
+        if self._part == KEYS:
+            return move(item.key)
+        if self._part == VALUES:
+            drop(item.key)
+            return move(item.value)
+        return pair_of(&self._pair, item.key, item.value)
+
+    def __length_hint__(self):
+        return 0 if self._index >> self._map._bits else len(self._map)
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle or copy an iterator of a map or set")
+
+    def __dealloc__(self):
+        for index in range(self._at, self._count):
+            drop(self._items[index].key)
+        PyMem_RawFree(self._items)
+        drop(self._pair)
+
+
+cdef inline _Iterator _iterate(_Sharded map, Part part):
+    cdef _Iterator iterator = _Iterator.__new__(_Iterator)
+    iterator._map = map
+    iterator._part = part
+    return iterator
+
+
+cdef int _pull(_Iterator self, Item* item, Shard** shard) noexcept:
+    """The next key, a reference, and its shard: 1; 0 at the end; -1 without memory."""
+    cdef Item* items
+    while self._at == self._count:
+        if self._ended:
+            self._index += 1
+            self._since = 0
+            self._ended = False
+        if self._index >> self._map._bits:
+            return 0
+        if not _scan_locked(_shard(self._map, self._index), self):
+            items = <Item*>PyMem_RawMalloc(2 * (self._room + AT_ONCE) * sizeof(Item))
+            if items == NULL:
+                return -1
+            PyMem_RawFree(self._items)
+            self._items = items
+            self._room = 2 * (self._room + AT_ONCE)
+    item[0] = self._items[self._at]
+    self._at += 1
+    shard[0] = _shard(self._map, self._index)
+    return 1
+
+
+cdef bint _scan_locked(Shard* shard, _Iterator self) noexcept nogil:
+    """Takes references to some more keys; False if there is no room for them."""
+    cdef size_t count = 0
+    cdef size_t index
+    cdef bint fits
+    shard.latch.lock()
+    fits = scan(&shard.tables, &self._since, &self._ended, self._items, self._room, AT_ONCE, &count)
+    if fits:
+        for index in range(count):
+            retain(self._items[index].key)
+        self._at = 0
+        self._count = count
+    shard.latch.unlock()
+    return fits
+
+
+cdef bint _is_there_locked(Shard* shard, Item* item, bint wants_value) noexcept nogil:
+    """Whether the key is still there; if so and wanted, a new reference to its value."""
+    cdef Slot* slot
+    shard.latch.lock()
+    slot = find_same(&shard.tables, item.hash, item.key)
+    if slot != NULL and wants_value:
+        item.value = take(slot.value)
+    shard.latch.unlock()
+    return slot != NULL
+
+
+cdef traverseproc _cython_traverse_iterator = traverse_slot(_Iterator)
+
+
+cdef int _traverse_iterator(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef _Iterator self = <_Iterator>slot
+    cdef size_t index
+    cdef int stopped = visit_raw(self._pair, visit, arg)
+    for index in range(self._at, self._count):
+        if not stopped:
+            stopped = visit(self._items[index].key, arg)
+    return stopped if stopped else _cython_traverse_iterator(slot, visit, arg)
+
+
+replace_gc_slots(_Iterator, _traverse_iterator, NULL)
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+cdef class _SetView:
+    """What keys() and items() share: the operators of a set, as dict's views have them. Results are plain sets."""
+    cdef readonly _Sharded mapping
+
+    def __len__(self):
+        return len(self.mapping)
+
+    def isdisjoint(self, other, /):
+        """Whether nothing in `other`, any iterable, is in the view."""
+        for each in other:
+            if each in self:
+                return False
+        return True
+
+    def __and__(self, other):
+        return {each for each in other if each in self}
+
+    def __rand__(self, other):
+        return {each for each in other if each in self}
+
+    def __or__(self, other):
+        return set(self).union(other)
+
+    def __ror__(self, other):
+        return set(other).union(self)
+
+    def __sub__(self, other):
+        return set(self).difference(other)
+
+    def __rsub__(self, other):
+        return {each for each in other if each not in self}
+
+    def __xor__(self, other):
+        return set(self).symmetric_difference(other)
+
+    def __rxor__(self, other):
+        return set(self).symmetric_difference(other)
+
+    def __eq__(self, other):
+        return set(self) == set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+
+    def __le__(self, other):
+        return set(self) <= set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+
+    def __lt__(self, other):
+        return set(self) < set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+
+    def __ge__(self, other):
+        return set(self) >= set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+
+    def __gt__(self, other):
+        return set(self) > set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle or copy a view of a map")
+
+
+@cython.final
+cdef class _Keys(_SetView):
+    """A live view of a map's keys."""
+
+    def __contains__(self, key, /):
+        return _contains(self.mapping, key)
+
+    def __iter__(self):
+        return _iterate(self.mapping, KEYS)
+
+    def __repr__(self):
+        return f"ConcurrentMap.keys({list(self)!r})"
+
+
+@cython.final
+cdef class _Items(_SetView):
+    """A live view of a map's (key, value) pairs."""
+
+    def __contains__(self, item, /):
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        value = (<ConcurrentMap>self.mapping).get(item[0], _MISSING)
+        return value is not _MISSING and (value is item[1] or value == item[1])
+
+    def __iter__(self):
+        return _iterate(self.mapping, ITEMS)
+
+    def __repr__(self):
+        return f"ConcurrentMap.items({list(self)!r})"
+
+
+@cython.final
+cdef class _Values:
+    """A live view of a map's values."""
+    cdef readonly _Sharded mapping
+
+    def __len__(self):
+        return len(self.mapping)
+
+    def __contains__(self, value, /):
+        for each in self:
+            if each is value or each == value:
+                return True
+        return False
+
+    def __iter__(self):
+        return _iterate(self.mapping, VALUES)
+
+    def __repr__(self):
+        return f"ConcurrentMap.values({list(self)!r})"
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle or copy a view of a map")

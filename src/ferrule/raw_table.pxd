@@ -1,0 +1,467 @@
+"""The hash table of ConcurrentMap: open addressing, stored hashes, growth in steps. No Python code, and no locks.
+
+A slot holds (hash, key, value). The home of a hash is its top bits, so the slots are sorted by hash but for collisions,
+which go to the next slot that is free (linear probing), and a table twice as large has the same order. Two things
+follow, and the rest of the file rests on them:
+
+- *Growth in steps.* A table that is to be replaced is moved a few clusters at a time, from the lowest hash upwards.
+  One number, the frontier, says how far: a hash below it is looked for in the new table, any other in the old one, so
+  each look reads one table. An insertion moves at least 16 slots, so the old table cannot fill up meanwhile.
+- *Iteration by hash.* "All keys of hashes below h have been seen" is true or false whatever table they are in, so an
+  iterator is a hash, and it survives growth between two of its steps.
+
+A removed key leaves a DEAD slot, because keys never move within a table. If an EMPTY slot follows, no probe goes on
+through the dead ones before it, and they become EMPTY as well. What remains dead counts as used, and a table with too
+many used slots is replaced by one of the size that its live keys need.
+
+A new key goes to the first free slot behind the last key of the same hash that its probe met, not to an earlier dead
+one: so a probe that has stopped at a key, for a comparison in Python, meets all that is inserted meanwhile.
+
+Linear probing: Knuth, The Art of Computer Programming, volume 3, 6.4. The multiplicative hash is of the same section.
+Everything here is called under the latch of the shard that has the table.
+"""
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+from ferrule._core.owned cimport retain
+
+cdef extern from *:
+    """
+    #ifndef FERRULE_RAW_TABLE
+    #define FERRULE_RAW_TABLE
+    #include <cstdint>
+    #include <cstring>
+    namespace ferrule {
+    // Which keys are compared here, without Python.
+    enum KeyKind { OTHER_KEY, STR_KEY, INT_KEY, BYTES_KEY };
+
+    inline KeyKind kind_of(PyObject* key) noexcept {
+        PyTypeObject* type = Py_TYPE(key);
+        if (type == &PyUnicode_Type) return STR_KEY;
+        if (type == &PyLong_Type) return INT_KEY;
+        if (type == &PyBytes_Type) return BYTES_KEY;
+        return OTHER_KEY;
+    }
+
+    inline bool same_int(PyObject* a, PyObject* b) noexcept {
+        PyLongObject *x = reinterpret_cast<PyLongObject*>(a), *y = reinterpret_cast<PyLongObject*>(b);
+    #if PY_VERSION_HEX >= 0x030C0000
+        if (x->long_value.lv_tag != y->long_value.lv_tag) return false;
+        return !std::memcmp(x->long_value.ob_digit, y->long_value.ob_digit,
+                            (x->long_value.lv_tag >> 3) * sizeof(digit));
+    #else
+        if (Py_SIZE(x) != Py_SIZE(y)) return false;
+        return !std::memcmp(x->ob_digit, y->ob_digit, Py_ABS(Py_SIZE(x)) * sizeof(digit));
+    #endif
+    }
+
+    inline bool same_str(PyObject* a, PyObject* b) noexcept {
+        Py_ssize_t length = PyUnicode_GET_LENGTH(a);
+        if (length != PyUnicode_GET_LENGTH(b) || PyUnicode_KIND(a) != PyUnicode_KIND(b)) return false;
+        return !std::memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b), length * PyUnicode_KIND(a));
+    }
+
+    inline bool same_bytes(PyObject* a, PyObject* b) noexcept {
+        Py_ssize_t size = PyBytes_GET_SIZE(a);
+        return size == PyBytes_GET_SIZE(b) && !std::memcmp(PyBytes_AS_STRING(a), PyBytes_AS_STRING(b), size);
+    }
+
+    // Whether two keys of equal hash are equal: 0 or 1; -1: only Python can tell. The first is of the kind given.
+    inline int same_key(PyObject* a, PyObject* b, KeyKind kind) noexcept {
+        KeyKind other = kind_of(b);
+        if (kind == OTHER_KEY || other == OTHER_KEY) return -1;
+        if (kind != other) return 0;
+        return kind == STR_KEY ? same_str(a, b) : kind == INT_KEY ? same_int(a, b) : same_bytes(a, b);
+    }
+
+    // Spreads a hash over all 64 bits; one to one, so that equality of the results is equality of hashes.
+    inline uint64_t spread(Py_hash_t hash) noexcept {
+        uint64_t bits = static_cast<uint64_t>(hash);
+        return (bits ^ bits >> 32) * 0x9E3779B97F4A7C15u;
+    }
+    }
+    #endif
+    """
+    ctypedef enum KeyKind "ferrule::KeyKind":
+        OTHER_KEY "ferrule::OTHER_KEY"
+        STR_KEY "ferrule::STR_KEY"
+        INT_KEY "ferrule::INT_KEY"
+        BYTES_KEY "ferrule::BYTES_KEY"
+    KeyKind kind_of "ferrule::kind_of"(PyObject*) noexcept nogil
+    int same_key "ferrule::same_key"(PyObject*, PyObject*, KeyKind) noexcept nogil
+    uint64_t spread "ferrule::spread"(Py_hash_t) noexcept nogil
+
+cdef enum:
+    DEAD = 1        # the hash of a slot without a key that was used; of one that is EMPTY it is 0
+    STEP = 16       # slots that an insertion moves while a table is being replaced
+    SMALLEST = 8    # slots
+    AHEAD = 128     # slots that are cleared at a time
+
+cdef struct Slot:
+    uint64_t hash           # in force if there is a key; DEAD or 0 if not
+    PyObject* key           # a reference, or NULL
+    PyObject* value         # a reference, or NULL if and only if key is
+
+cdef struct Table:
+    uint64_t id             # never used again by the same Tables
+    size_t mask             # slots - 1; slots are a power of two
+    int shift               # the home of a hash is hash >> shift
+    size_t limit            # slots that may be used before it is replaced; 0: the placeholder, of two EMPTY slots
+    size_t used             # slots that are not EMPTY; always fewer than all of them
+    size_t live             # slots with a key
+    size_t cleared          # of a table that is being filled: the slots from here on are not in use, nor EMPTY, yet.
+    #                         The slot before is EMPTY, so that no probe gets there. All slots of any other table.
+    Slot* slots
+
+cdef struct Tables:         # one, or while it is replaced two; all zero but for `table` is the beginning
+    Table* table
+    Table* next             # what replaces it, or NULL
+    size_t moved            # buckets of `table`, counted from 0, whose keys have moved on
+    uint64_t frontier       # the lowest hash of the first bucket that has not
+    uint64_t ids            # the last id given to a table
+    uint64_t inserts        # how many keys were ever inserted
+    size_t least            # slots that shrinking leaves: as reserved
+    uint64_t changed_by     # the thread that last removed a key or replaced a table; 0 after another's clear()
+
+cdef enum Look:
+    ABSENT      # no such key; `index` is where it would go
+    PRESENT     # `index` has it
+    ASK         # `index` has a key of equal hash that only Python can compare
+
+cdef struct Probe:          # a look for one key; zero but for the first fields at its beginning
+    uint64_t hash
+    PyObject* key
+    KeyKind kind
+    uint64_t thread         # who looks; needed where it may have to ask, or removes or inserts
+    # where find() ended
+    Table* table
+    uint64_t id             # of that table
+    size_t index
+    # after an ASK
+    PyObject* candidate     # the key to be compared; a reference
+    # at the next find()
+    PyObject* asked         # the key that was compared; a reference
+    bint equal              # with this result
+    int restarts            # how often that key was gone then, through the very thread that asked
+
+
+cdef inline Table* new_table(Tables* tables, size_t slots) noexcept nogil:
+    """A table of so many slots, a power of two, of which the first are cleared; NULL without memory."""
+    cdef Table* table = <Table*>PyMem_RawMalloc(sizeof(Table) + slots * sizeof(Slot))
+    if table != NULL:
+        tables.ids += 1
+        table.id = tables.ids
+        table.mask = slots - 1
+        table.shift = 64
+        while slots > 1:
+            slots >>= 1
+            table.shift -= 1
+        table.limit = limit_of(table.mask + 1)
+        table.used = table.live = table.cleared = 0
+        table.slots = <Slot*>(table + 1)
+        clear_to(table, 1)
+    return table
+
+
+cdef inline void clear_to(Table* table, size_t end) noexcept nogil:
+    """Makes the slots before `end`, and some behind it, EMPTY if they are not cleared yet.
+
+    Clearing a whole table when it is made would be the one call that pays for it, and reading memory that was never
+    written, as calloc() gives it, costs a page fault more than writing it.
+    """
+    if end > table.cleared:
+        end = min(end + AHEAD, table.mask + 1)
+        memset(table.slots + table.cleared, 0, (end - table.cleared) * sizeof(Slot))
+        table.cleared = end
+
+
+cdef inline void free_table(Table* table) noexcept nogil:
+    if table.limit:
+        PyMem_RawFree(table)
+
+
+cdef inline size_t limit_of(size_t slots) noexcept nogil:
+    """Two thirds: an average probe for an absent key passes 4 keys in a full table, 1 or 2 in one just grown."""
+    return slots * 2 // 3
+
+
+cdef inline size_t slots_for(size_t keys) noexcept nogil:
+    """The slots of a table with room for so many keys."""
+    cdef size_t slots = SMALLEST
+    while limit_of(slots) < keys:
+        slots *= 2
+    return slots
+
+
+cdef inline size_t live_of(Tables* tables) noexcept nogil:
+    return tables.table.live + (tables.next.live if tables.next != NULL else 0)
+
+
+cdef inline Table* table_of(Tables* tables, uint64_t hash) noexcept nogil:
+    """Where keys of that hash are."""
+    return tables.table if tables.next == NULL or hash >= tables.frontier else tables.next
+
+
+cdef inline bint is_empty(Slot* slot) noexcept nogil:
+    return slot.key == NULL and slot.hash == 0
+
+
+cdef inline Look find_from_home(Tables* tables, Probe* probe) noexcept nogil:
+    """find(), where the key is not at home."""
+    cdef Table* table = table_of(tables, probe.hash)
+    cdef size_t index = probe.hash >> table.shift
+    cdef bint reusable = False      # probe.index is a dead slot where the key may go
+    cdef Slot* slot
+    cdef int same
+    if probe.asked != NULL:
+        if table.id == probe.id and table.slots[probe.index].key == probe.asked:
+            if probe.equal:
+                return PRESENT
+            index = (probe.index + 1) & table.mask
+        elif tables.changed_by == probe.thread:
+            probe.restarts += 1
+    probe.table = table
+    while True:
+        slot = &table.slots[index]
+        if slot.hash == probe.hash and slot.key != NULL:
+            same = 1 if slot.key == probe.key else same_key(probe.key, slot.key, probe.kind)
+            if same:
+                probe.index = index
+                probe.id = table.id
+                if same > 0:
+                    return PRESENT
+                retain(slot.key)
+                probe.candidate = slot.key
+                return ASK
+            reusable = False
+        elif slot.key == NULL:
+            if not reusable:
+                probe.index = index
+                reusable = True
+            if slot.hash == 0:
+                return ABSENT
+        index = (index + 1) & table.mask
+
+
+cdef inline Look find(Tables* tables, Probe* probe) noexcept nogil:
+    """Looks for the probe's key; after an ASK, goes on behind the key that was compared."""
+    cdef Table* table = table_of(tables, probe.hash)
+    cdef size_t home = probe.hash >> table.shift
+    # The very key object, at home, at the first look: where most looks end.
+    if table.slots[home].key == probe.key and probe.asked == NULL:
+        probe.table = table
+        probe.index = home
+        return PRESENT
+    return find_from_home(tables, probe)
+
+
+cdef inline Slot* home_of(Tables* tables, uint64_t hash) noexcept nogil:
+    """The slot where a look for that hash begins."""
+    cdef Table* table = table_of(tables, hash)
+    return &table.slots[hash >> table.shift]
+
+
+cdef inline Slot* find_same(Tables* tables, uint64_t hash, PyObject* key) noexcept nogil:
+    """The slot of this very key object, or NULL."""
+    cdef Table* table = table_of(tables, hash)
+    cdef size_t index = hash >> table.shift
+    cdef Slot* slot = &table.slots[index]
+    while slot.key != key:
+        if is_empty(slot):
+            return NULL
+        index = (index + 1) & table.mask
+        slot = &table.slots[index]
+    return slot
+
+
+cdef inline Slot* find_hash(Tables* tables, uint64_t hash) noexcept nogil:
+    """The first slot with a key of that hash, or NULL."""
+    cdef Table* table = table_of(tables, hash)
+    cdef size_t index = hash >> table.shift
+    cdef Slot* slot = &table.slots[index]
+    while slot.key == NULL or slot.hash != hash:
+        if is_empty(slot):
+            return NULL
+        index = (index + 1) & table.mask
+        slot = &table.slots[index]
+    return slot
+
+
+cdef inline void fill(Table* table, size_t index, uint64_t hash, PyObject* key, PyObject* value) noexcept nogil:
+    """Puts a key into a slot without one; the references move in."""
+    cdef Slot* slot = &table.slots[index]
+    if slot.hash == 0:
+        table.used += 1
+    table.live += 1
+    slot.hash = hash
+    slot.key = key
+    slot.value = value
+    if index + 1 == table.cleared and index < table.mask:
+        clear_to(table, index + 2)
+
+
+cdef inline size_t free_index(Table* table, uint64_t hash) noexcept nogil:
+    """Where a key of that hash goes that is not there: the first free slot behind the last key of the same hash."""
+    cdef size_t index = hash >> table.shift
+    cdef size_t reusable = index
+    cdef bint found = False
+    cdef Slot* slot = &table.slots[index]
+    while not is_empty(slot):
+        if slot.key == NULL:
+            if not found:
+                reusable = index
+                found = True
+        elif slot.hash == hash:
+            found = False
+        index = (index + 1) & table.mask
+        slot = &table.slots[index]
+    return reusable if found else index
+
+
+cdef inline bint replace_table(Tables* tables, size_t slots, uint64_t thread) noexcept nogil:
+    """Begins to replace the table, which is not being replaced yet, by one of so many slots; False without memory."""
+    tables.next = new_table(tables, slots)
+    if tables.next == NULL:
+        return False
+    tables.moved = 0
+    tables.frontier = 0
+    tables.changed_by = thread
+    if tables.table.limit == 0:
+        step(tables, STEP, thread)      # the placeholder has nothing to move
+    return True
+
+
+cdef inline void step(Tables* tables, size_t slots, uint64_t thread) noexcept nogil:
+    """Moves the clusters of at least so many slots on; the table is being replaced."""
+    cdef Table* table = tables.table
+    cdef Table* next = tables.next
+    cdef size_t index = tables.moved
+    cdef Slot* slot
+    tables.changed_by = thread
+    while index <= table.mask:
+        slot = &table.slots[index]
+        # A key in a slot below its home came here around the end, and moves last.
+        if slot.key != NULL and slot.hash >> table.shift <= index:
+            move_slot(table, next, slot)
+        index += 1
+        # Behind an EMPTY slot no key has a home before it: here the hashes can be divided.
+        if is_empty(slot) and index - tables.moved >= slots and index <= table.mask:
+            tables.moved = index
+            tables.frontier = index << table.shift
+            clear_to(next, tables.frontier >> next.shift)
+            return
+    clear_to(next, next.mask + 1)
+    index = 0
+    while table.live:
+        slot = &table.slots[index]
+        if slot.key != NULL:
+            move_slot(table, next, slot)
+        index += 1
+    free_table(table)
+    tables.table = next
+    tables.next = NULL
+
+
+cdef inline void move_slot(Table* table, Table* next, Slot* slot) noexcept nogil:
+    clear_to(next, (slot.hash >> next.shift) + 1)
+    fill(next, free_index(next, slot.hash), slot.hash, slot.key, slot.value)
+    slot.key = slot.value = NULL
+    slot.hash = DEAD
+    table.live -= 1
+
+
+cdef inline bint insert(Tables* tables, Probe* probe, PyObject* key, PyObject* value) noexcept nogil:
+    """Puts in a key that find() has just found ABSENT; the references move in. False without memory."""
+    cdef Table* table = tables.table
+    if tables.next == NULL and (table.used < table.limit or table.slots[probe.index].hash == DEAD):
+        fill(table, probe.index, probe.hash, key, value)
+    else:
+        if tables.next == NULL:
+            # Half as much again as there is: doubles a table full of live keys, and replaces one full of dead ones.
+            if not replace_table(tables, slots_for(table.live + table.live // 2 + 1), probe.thread):
+                return False
+        if tables.next != NULL:
+            step(tables, STEP, probe.thread)
+        table = table_of(tables, probe.hash)
+        fill(table, free_index(table, probe.hash), probe.hash, key, value)
+    tables.inserts += 1
+    return True
+
+
+cdef inline void remove_slot(Tables* tables, Table* table, size_t index, uint64_t thread) noexcept nogil:
+    """Empties a slot, whose references the caller has taken; begins to shrink a table that has become very empty."""
+    cdef Slot* slot = &table.slots[index]
+    slot.key = slot.value = NULL
+    slot.hash = DEAD
+    table.live -= 1
+    tables.changed_by = thread
+    if is_empty(&table.slots[(index + 1) & table.mask]):
+        while slot.key == NULL and slot.hash == DEAD:
+            slot.hash = 0
+            table.used -= 1
+            index = (index - 1) & table.mask
+            slot = &table.slots[index]
+    if tables.next != NULL:
+        step(tables, STEP, thread)
+    elif table.live * 8 <= table.mask and table.mask >= SMALLEST and table.mask >= tables.least:
+        # Without the memory for a smaller one it stays as it is.
+        replace_table(tables, max(slots_for(table.live * 2), tables.least), thread)
+
+
+cdef struct Item:
+    uint64_t hash
+    PyObject* key
+    PyObject* value
+
+
+cdef inline bint scan(
+    Tables* tables, uint64_t* since, bint* ended, Item* items, size_t room, size_t wanted, size_t* count
+) noexcept nogil:
+    """Copies the slots of the lowest hashes from `since` on, and moves `since` behind them; takes no references.
+
+    At least `wanted` unless the end comes first, and whole clusters, so that `since` divides them from the rest.
+    False, and nothing has changed, if `room` is too small for that.
+    """
+    cdef Table* table = table_of(tables, since[0])
+    cdef bint is_next = tables.next == table
+    cdef size_t index = since[0] >> table.shift
+    cdef size_t found = 0
+    cdef size_t wrapped = 0
+    cdef Slot* slot
+    ended[0] = False
+    while index <= table.mask:
+        slot = &table.slots[index]
+        if slot.key != NULL and slot.hash >= since[0] and slot.hash >> table.shift <= index:
+            if found == room:
+                return False
+            items[found].hash = slot.hash
+            items[found].key = slot.key
+            items[found].value = slot.value
+            found += 1
+        index += 1
+        if is_empty(slot) and index <= table.mask:
+            if is_next and index << table.shift >= tables.frontier:
+                break
+            if found >= wanted:
+                since[0] = index << table.shift
+                count[0] = found
+                return True
+    if index > table.mask:
+        while not is_empty(&table.slots[wrapped]):
+            slot = &table.slots[wrapped]
+            if slot.key != NULL and slot.hash >= since[0] and slot.hash >> table.shift > wrapped:
+                if found == room:
+                    return False
+                items[found].hash = slot.hash
+                items[found].key = slot.key
+                items[found].value = slot.value
+                found += 1
+            wrapped += 1
+    if is_next:
+        since[0] = tables.frontier
+    else:
+        ended[0] = True
+    count[0] = found
+    return True
