@@ -350,7 +350,7 @@ cdef inline void step(Tables* tables, size_t slots, uint64_t thread) noexcept no
         if is_empty(slot) and index - tables.moved >= slots and index <= table.mask:
             tables.moved = index
             tables.frontier = index << table.shift
-            clear_to(next, tables.frontier >> next.shift)
+            clear_to(next, (tables.frontier >> next.shift) + 1)     # the homes of all hashes below the frontier
             return
     clear_to(next, next.mask + 1)
     index = 0
@@ -382,8 +382,11 @@ cdef inline bint insert(Tables* tables, Probe* probe, PyObject* key, PyObject* v
             # Half as much again as there is: doubles a table full of live keys, and replaces one full of dead ones.
             if not replace_table(tables, slots_for(table.live + table.live // 2 + 1), probe.thread):
                 return False
-        if tables.next != NULL:
+        # All at once where the new table has no room for what may come meanwhile: only after shrink() has made it small.
+        while tables.next != NULL:
             step(tables, STEP, probe.thread)
+            if tables.next == NULL or tables.next.used < tables.next.limit:
+                break
         table = table_of(tables, probe.hash)
         fill(table, free_index(table, probe.hash), probe.hash, key, value)
     tables.inserts += 1
@@ -401,6 +404,8 @@ cdef inline void remove_slot(Tables* tables, Table* table, size_t index, uint64_
         while slot.key == NULL and slot.hash == DEAD:
             slot.hash = 0
             table.used -= 1
+            if index == 0 and table.cleared <= table.mask:
+                break       # the slot before it, at the other end, is not cleared yet
             index = (index - 1) & table.mask
             slot = &table.slots[index]
     if tables.next != NULL:
