@@ -25,6 +25,7 @@ from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_ti
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
     clear_slot,
+    inherit_dealloc,
     inquiry,
     replace_gc_slots,
     traverse_slot,
@@ -198,6 +199,7 @@ _placeholder.slots = _no_slots
 
 # --- the shards ------------------------------------------------------------------------------------------------------
 
+@cython.trashcan(True)
 cdef class _Sharded:
     """What ConcurrentMap and ConcurrentSet are: shards, and nothing else."""
 
@@ -816,6 +818,8 @@ cdef int _clear(PyObject* slot) noexcept:
 replace_gc_slots(_Sharded, _traverse, _clear)
 replace_gc_slots(ConcurrentMap, _traverse, _clear)
 replace_gc_slots(ConcurrentSet, _traverse, _clear)
+inherit_dealloc(ConcurrentMap, _Sharded)
+inherit_dealloc(ConcurrentSet, _Sharded)
 recycle(Entry)
 seal(_Sharded)
 seal(_Answer)

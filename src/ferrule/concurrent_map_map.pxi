@@ -5,7 +5,6 @@ cdef object _ZERO = 0
 
 
 @cython.final
-@cython.trashcan(True)
 @cython.collection_type("mapping")
 cdef class ConcurrentMap(_Sharded):
     """ConcurrentMap(mapping_or_pairs=(), /, *, shards=None, capacity=0)

@@ -2,7 +2,6 @@
 
 
 @cython.final
-@cython.trashcan(True)
 cdef class ConcurrentSet(_Sharded):
     """ConcurrentSet(iterable=(), /, *, shards=None, capacity=0)
     --
