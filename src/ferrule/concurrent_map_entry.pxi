@@ -166,9 +166,20 @@ cdef class Entries:
 
 # --- what an entry does ----------------------------------------------------------------------------------------------
 
+cdef inline PyObject* _stored_locked(Entry entry) noexcept nogil:
+    """Borrowed: once known it stays."""
+    cdef PyObject* stored
+    entry._shard.latch.lock()
+    stored = entry._stored
+    entry._shard.latch.unlock()
+    return stored
+
+
 cdef inline Shard* _aim_entry(Entry entry, Probe* probe) noexcept:
     """Prepares a look for the entry's key, by the stored key object if it is known: that is found by identity."""
-    probe.key = entry._stored if entry._stored != NULL else <PyObject*>entry._key
+    probe.key = _stored_locked(entry)
+    if probe.key == NULL:
+        probe.key = <PyObject*>entry._key
     probe.kind = kind_of(probe.key)
     probe.hash = entry._hash
     probe.thread = owner_thread()

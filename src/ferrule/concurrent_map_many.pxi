@@ -437,7 +437,7 @@ cdef bint _remove_if(_Sharded self, object key, object predicate, bint of_key) e
         if value == NULL:
             return False
         present = move(value)
-        return bool(predicate(<object>entry._stored if of_key else present)) and _entry_remove(entry)
+        return bool(predicate(<object>_stored_locked(entry) if of_key else present)) and _entry_remove(entry)
     finally:
         _leave(entry)
 

@@ -92,7 +92,10 @@ cdef class _Iterator:
         return pair_of(&self._pair, item.key, item.value)
 
     def __length_hint__(self):
-        return 0 if self._index >> self._map._bits else len(self._map)
+        cdef bint ended
+        with cython.critical_section(self):
+            ended = self._index >> self._map._bits != 0
+        return 0 if ended else len(self._map)
 
     def __reduce__(self):
         raise TypeError("cannot pickle or copy an iterator of a map or set")

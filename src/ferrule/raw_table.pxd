@@ -382,7 +382,7 @@ cdef inline bint insert(Tables* tables, Probe* probe, PyObject* key, PyObject* v
             # Half as much again as there is: doubles a table full of live keys, and replaces one full of dead ones.
             if not replace_table(tables, slots_for(table.live + table.live // 2 + 1), probe.thread):
                 return False
-        # All at once where the new table has no room for what may come meanwhile: only after shrink() has made it small.
+        # All at once where the new table has no room for what may come meanwhile: after a shrink() that made it small.
         while tables.next != NULL:
             step(tables, STEP, probe.thread)
             if tables.next == NULL or tables.next.used < tables.next.limit:

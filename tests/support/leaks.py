@@ -120,7 +120,7 @@ for _ in range({windows}):
 print(json.dumps([leaks, growth]))
 """
 
-_WINDOWS = 3
+_WINDOWS = 6
 """A leak grows in each of them; a table of the interpreter or a pool of the allocator that is enlarged, in one."""
 
 _NO_CACHE = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
