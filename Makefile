@@ -63,7 +63,7 @@ lint: $(VENV)/ready.stamp
 	PATH=$(CURDIR)/$(bin):$$PATH $(bin)/cython-lint src
 
 types: $(VENV)/ready.stamp
-	$(bin)/mypy src tests/typing/accepted.py
+	$(bin)/mypy src tests/typing/accepted.py tests/typing/accepted_map.py
 	$(bin)/stubtest ferrule --ignore-missing-stub --allowlist tests/typing/stubtest.txt
 
 bench: $(VENV)/ready.stamp

@@ -22,7 +22,7 @@ cdef class FrozenMap:
     cdef dict _items
 
     def __cinit__(self, mapping_or_pairs=(), /):
-        self._items = dict(mapping_or_pairs)
+        self._items = _dict_of(mapping_or_pairs)
 
     def __getitem__(self, key, /):
         return self._items[key]
@@ -58,17 +58,17 @@ cdef class FrozenMap:
     def __eq__(self, other):
         if isinstance(other, FrozenMap):
             return self._items == (<FrozenMap>other)._items
-        return self._items == dict(other) if isinstance(other, collections.abc.Mapping) else NotImplemented
+        return self._items == _dict_of(other) if isinstance(other, collections.abc.Mapping) else NotImplemented
 
     def __or__(self, other):
         if not isinstance(other, collections.abc.Mapping):
             return NotImplemented
-        return _frozen(self._items | dict(other))
+        return _frozen(self._items | _dict_of(other))
 
     def __ror__(self, other):
         if not isinstance(other, collections.abc.Mapping):
             return NotImplemented
-        return _frozen(dict(other) | self._items)
+        return _frozen(_dict_of(other) | self._items)
 
     @classmethod
     def __class_getitem__(cls, item, /):

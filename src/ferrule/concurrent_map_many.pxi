@@ -286,6 +286,13 @@ cdef dict _to_dict(_Sharded self):
     return result
 
 
+cdef dict _dict_of(object mapping_or_pairs):
+    """dict(), but of a ConcurrentMap in one instant: its keys may go while their values are looked up."""
+    if isinstance(mapping_or_pairs, ConcurrentMap):
+        return _to_dict(<_Sharded>mapping_or_pairs)
+    return dict(mapping_or_pairs)
+
+
 cdef set _to_set(_Sharded self):
     cdef Snapshot snapshot
     cdef size_t index

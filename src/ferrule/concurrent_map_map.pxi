@@ -147,7 +147,7 @@ cdef class ConcurrentMap(_Sharded):
     def __eq__(self, other):
         if not isinstance(other, collections.abc.Mapping):
             return NotImplemented
-        return _to_dict(self) == (_to_dict(<_Sharded>other) if isinstance(other, ConcurrentMap) else dict(other))
+        return _to_dict(self) == _dict_of(other)
 
     def __or__(self, other):
         if not isinstance(other, collections.abc.Mapping):
@@ -300,7 +300,7 @@ cdef class ConcurrentMap(_Sharded):
 
     def set_many(self, mapping_or_pairs, /):
         """Sets all values in one instant: get_many() and snapshot() see all of them or none. Waits for entries."""
-        _set_many(self, dict(mapping_or_pairs))
+        _set_many(self, _dict_of(mapping_or_pairs))
 
     def snapshot(self):
         """A dict of all that there is in one instant. May wait for writers. O(n)."""

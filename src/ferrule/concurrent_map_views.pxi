@@ -220,23 +220,42 @@ cdef class _SetView:
     def __rxor__(self, other):
         return set(self).symmetric_difference(other)
 
+    # By looking items up, as dict's views compare: values need not be hashable.
+
     def __eq__(self, other):
-        return set(self) == set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+        if not isinstance(other, collections.abc.Set):
+            return NotImplemented
+        return len(self) == len(other) and _all_in(self, other)
 
     def __le__(self, other):
-        return set(self) <= set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+        if not isinstance(other, collections.abc.Set):
+            return NotImplemented
+        return len(self) <= len(other) and _all_in(self, other)
 
     def __lt__(self, other):
-        return set(self) < set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+        if not isinstance(other, collections.abc.Set):
+            return NotImplemented
+        return len(self) < len(other) and _all_in(self, other)
 
     def __ge__(self, other):
-        return set(self) >= set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+        if not isinstance(other, collections.abc.Set):
+            return NotImplemented
+        return len(self) >= len(other) and _all_in(other, self)
 
     def __gt__(self, other):
-        return set(self) > set(other) if isinstance(other, collections.abc.Set) else NotImplemented
+        if not isinstance(other, collections.abc.Set):
+            return NotImplemented
+        return len(self) > len(other) and _all_in(other, self)
 
     def __reduce__(self):
         raise TypeError("cannot pickle or copy a view of a map")
+
+
+cdef bint _all_in(object items, object container) except -1:
+    for each in items:
+        if each not in container:
+            return False
+    return True
 
 
 @cython.final

@@ -1,4 +1,4 @@
-"""mypy accepts every line of accepted.py and rejects exactly the marked lines of rejected.py, for the marked reason."""
+"""mypy accepts every line of accepted*.py and rejects just the marked lines of rejected*.py, for the marked reason."""
 
 import importlib.util
 import os
@@ -12,6 +12,8 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+ACCEPTED = sorted(path.name for path in HERE.glob("accepted*.py"))
+REJECTED = sorted(path.name for path in HERE.glob("rejected*.py"))
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mypy") is None, reason="mypy is not installed here (the `lint` extra has it)"
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def complaints() -> dict[str, set[tuple[int, str]]]:
     """For each file the lines that mypy rejects, with its codes."""
-    files = [str(HERE / "accepted.py"), str(HERE / "rejected.py")]
+    files = [str(HERE / name) for name in ACCEPTED + REJECTED]
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--no-error-summary", "--no-pretty", "--show-error-codes", *files],
         cwd=ROOT,
@@ -42,11 +44,13 @@ def marked(name: str) -> set[tuple[int, str]]:
     return {(number, code) for number, line in lines for code in re.findall(r"# error: ([\w-]+)", line)}
 
 
-def test_what_must_be_accepted_is(complaints):
-    assert complaints["accepted.py"] == set()
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_must_be_accepted_is(complaints, name):
+    assert complaints[name] == set()
 
 
-def test_what_must_be_rejected_is_and_nothing_else(complaints):
-    expected = marked("rejected.py")
+@pytest.mark.parametrize("name", REJECTED)
+def test_what_must_be_rejected_is_and_nothing_else(complaints, name):
+    expected = marked(name)
     assert expected
-    assert complaints["rejected.py"] == expected
+    assert complaints[name] == expected

@@ -41,7 +41,9 @@ def test_the_programs_print_what_they_say(page):
 
 
 def test_the_readme_and_the_guide_have_programs():
-    assert {"README.md", "docs/guide/mutex.md", "docs/guide/errors.md"} <= set(map(name, WITH_PROGRAMS))
+    assert {"README.md", "docs/guide/mutex.md", "docs/guide/concurrent_map.md", "docs/guide/errors.md"} <= set(
+        map(name, WITH_PROGRAMS)
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
