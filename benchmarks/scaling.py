@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import FREE_THREADED
-from benchmarks.scenarios import Scenario, Waiting, empty_loop, run_loops
+from benchmarks.scenarios import Scenario, Tail, Waiting, empty_loop, run_loops
 
-ROOMS = ["mutex"]
+ROOMS = ["mutex", "map"]
 ROUNDS = 5
 SECONDS = 0.15
 QUICK_ROUNDS, QUICK_SECONDS = 2, 0.03
@@ -48,7 +48,7 @@ class Case:
 
 @dataclass
 class Result:
-    """The rounds of one case: ns per operation, or for a waiting scenario a summary of each round's waits."""
+    """The rounds of one case: ns per operation, or a summary of the round's waits or calls."""
 
     case: Case
     rounds: list[Any] = field(default_factory=list)
@@ -57,6 +57,10 @@ class Result:
     @property
     def median(self) -> float:
         return statistics.median(self.rounds)
+
+    def median_of(self, figure: str) -> float:
+        """Of one figure of the summaries."""
+        return statistics.median(summary[figure] for summary in self.rounds)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self.case), "rounds": self.rounds, "failures": self.failures}
@@ -69,12 +73,20 @@ class Result:
 
 
 def scenarios(room: str) -> list[Scenario]:
-    found: list[Scenario] = importlib.import_module(f"benchmarks.scenarios.{room}").SCENARIOS
-    return found
+    return _of_room(room, "SCENARIOS")
 
 
 def waitings(room: str) -> list[Waiting]:
-    found: list[Waiting] = importlib.import_module(f"benchmarks.scenarios.{room}").WAITINGS
+    return _of_room(room, "WAITINGS")
+
+
+def tails(room: str) -> list[Tail]:
+    return _of_room(room, "TAILS")
+
+
+def _of_room(room: str, kind: str) -> list[Any]:
+    """What the room has of a kind of scenario, if it has that kind."""
+    found: list[Any] = getattr(importlib.import_module(f"benchmarks.scenarios.{room}"), kind, [])
     return found
 
 
@@ -96,12 +108,20 @@ def waiting_cases() -> Iterator[Case]:
                     yield Case(room, waiting.name, contender.name, waiting.threads)
 
 
+def tail_cases() -> Iterator[Case]:
+    for room in ROOMS:
+        for tail in tails(room):
+            for contender in tail.contenders:
+                if contender.make is not None:
+                    yield Case(room, tail.name, contender.name, 1)
+
+
 def missing() -> dict[str, str]:
     """The contenders that are not there, and why."""
     return {
         contender.name: contender.missing
         for room in ROOMS
-        for group in [*scenarios(room), *waitings(room)]
+        for group in [*scenarios(room), *waitings(room), *tails(room)]
         for contender in group.contenders
         if contender.make is None
     }
@@ -157,6 +177,10 @@ def _measured(case: Case, seconds: float) -> Any:
             contender = _named(waiting.contenders, case.contender)
             seconds = waiting.seconds * min(1.0, seconds / SECONDS)
             return {"seconds": seconds, **summary(waiting.run(contender, case.threads, seconds=seconds))}
+    for tail in tails(case.room):
+        if tail.name == case.scenario:
+            calls = max(1, int(tail.calls * min(1.0, seconds / SECONDS)))
+            return summary([tail.run(_named(tail.contenders, case.contender), calls)])
     raise LookupError(f"no scenario {case.scenario!r} in {case.room}")
 
 
@@ -192,7 +216,7 @@ def _percentile(ordered: Sequence[int], part: float) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
-    names = [scenario.name for room in ROOMS for scenario in [*scenarios(room), *waitings(room)]]
+    names = [scenario.name for room in ROOMS for scenario in [*scenarios(room), *waitings(room), *tails(room)]]
     parser.add_argument("--scenario", action="append", choices=names, help="only this one; may be repeated")
     parser.add_argument("--contender", action="append", help="only this one; may be repeated")
     parser.add_argument("--threads", action="append", type=int, help="only with so many; may be repeated")
@@ -212,7 +236,7 @@ def main() -> int:
             and (options.threads is None or case.threads in options.threads)
         )
 
-    cases = [*filter(chosen, throughput_cases(pinned=options.pin)), *filter(chosen, waiting_cases())]
+    cases = [*filter(chosen, [*throughput_cases(pinned=options.pin), *waiting_cases(), *tail_cases()])]
     results = measure(cases, options.rounds, options.seconds, lambda text: print(text, file=sys.stderr))
     for result in results:
         print(json.dumps(result.as_dict()))

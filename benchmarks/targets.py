@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Target:
-    """A row of the page: `beat` has for each interpreter the contender and the factor, both taken in one run."""
+    """A row of the page: `beat` has for each interpreter the contender and the factor, both taken in one run.
+
+    `peer_threads`: with how many the contender runs, where not with as many; so one figure of ferrule's meets another.
+    `figure`: which one of a summary is meant; without it, ns per operation.
+    """
 
     title: str
     room: str
@@ -15,6 +20,36 @@ class Target:
     threads: int
     ours: str
     beat: dict[str, tuple[str, float]]
+    peer_threads: int | None = None
+    figure: str = ""
+
+    def cells(self) -> Iterator[tuple[str, str, str, int]]:
+        """Room, scenario, contender and threads of all that the row shows."""
+        yield self.room, self.scenario, self.ours, self.threads
+        for contender, _ in self.beat.values():
+            yield self.room, self.scenario, contender, self.peer_threads or self.threads
+
+
+MAP = "ferrule.ConcurrentMap"
+BOTH = ("3.11", "3.13t")
+
+
+def _map(title: str, scenario: str, threads: int, beat: dict[str, tuple[str, float]], figure: str = "") -> Target:
+    return Target(title, "map", scenario, threads, MAP, beat, figure=figure)
+
+
+def _than(contender: str, factor: float) -> dict[str, tuple[str, float]]:
+    """The same on both interpreters."""
+    return dict.fromkeys(BOTH, (contender, factor))
+
+
+def _scales(title: str, scenario: str, factor: float, *interpreters: str) -> Target:
+    """One operation with two threads beside one with one thread."""
+    return Target(title, "map", scenario, 2, MAP, dict.fromkeys(interpreters, (MAP, factor)), peer_threads=1)
+
+
+CACHEBOX, FT_UTILS, CEREGGII = "cachebox.Cache", "ft_utils.ConcurrentDict", "cereggii.AtomicDict"
+LOCKED, DICT = "dict + threading.Lock", "dict"
 
 
 TARGETS = [
@@ -50,4 +85,34 @@ TARGETS = [
         "ferrule.aio.Mutex",
         {"3.11": ("asyncio.Lock", 3.5), "3.13t": ("asyncio.Lock", 3.5)},
     ),
+    _map("map get hit, 1 thread", "get_hit", 1, {"3.11": (CACHEBOX, 1.15), "3.13t": (CACHEBOX, 1.3)}),
+    _map("map get hit, 2 threads", "get_hit", 2, {"3.11": (CACHEBOX, 1.15), "3.13t": (CACHEBOX, 1.5)}),
+    _map("map set existing, 1 thread", "set_existing", 1, {"3.11": (CACHEBOX, 1.5), "3.13t": (FT_UTILS, 1.2)}),
+    _map("map insert new, 1 thread", "insert_new", 1, {"3.11": (CACHEBOX, 1.6), "3.13t": (FT_UTILS, 1.2)}),
+    _map("map increment, 2 threads", "increment", 2, {"3.11": (DICT, 2.0), "3.13t": ("dict of AtomicInt64", 2.5)}),
+    _map("map get or create, miss, 1 thread", "get_or_create", 1, {"3.11": (CACHEBOX, 1.8), "3.13t": (FT_UTILS, 2.0)}),
+    # nimbuskv, the fastest known at this on 3.13t, turns the GIL on there: dict stands in its place.
+    _map("map iterate 10,000", "iterate", 1, {"3.11": (CACHEBOX, 2.2), "3.13t": (DICT, 1.5)}),
+    _map("map snapshot 10,000", "snapshot", 1, _than(LOCKED, 1.3)),
+    _map("map ReadHeavy int, 2 threads", "read_heavy_int", 2, {"3.11": (CACHEBOX, 1.2), "3.13t": (FT_UTILS, 1.6)}),
+    _map("map Exchange int, 2 threads", "exchange_int", 2, {"3.11": (CEREGGII, 1.9), "3.13t": (CEREGGII, 2.0)}),
+    _map("map `m[k]`, hit, beside dict's", "subscript", 1, _than(DICT, 1.0)),
+    _map("map get miss beside dict's", "get_miss", 1, _than(DICT, 1.0)),
+    _map("map `m[k] = v`, present, beside dict's", "set_existing", 1, _than(DICT, 1.43)),
+    _map("map `m[k] = v`, absent, beside dict's", "insert_new", 1, _than(DICT, 1.0)),
+    _map("map increment beside dict's unlocked `+=`", "increment", 1, _than(DICT, 2.0)),
+    _map("map setdefault hit beside dict's", "setdefault_hit", 1, _than(DICT, 0.91)),
+    _map("map `m[k]` beside dict and a lock", "subscript", 1, _than(LOCKED, 8.0)),
+    _map("map `m[k] = v` beside dict and a lock", "set_existing", 1, _than(LOCKED, 8.0)),
+    _map("map increment beside dict and a lock", "increment", 1, _than(LOCKED, 10.0)),
+    _map("map growth, one insert of 1,000,000, p99.99", "growth", 1, _than(DICT, 20.0), "p99.99"),
+    _map("map growth, the longest insert of 1,000,000", "growth", 1, _than(DICT, 20.0), "max"),
+    _scales("map get hit, 2 threads beside 1", "get_hit", 1.6, "3.13t"),
+    _scales("map get hit, equal keys, 2 threads beside 1", "get_hit_equal", 0.77, "3.13t"),
+    _scales("map ReadHeavy, equal int keys, 2 threads beside 1", "read_heavy_int_equal", 0.77, "3.13t"),
+    _scales("map ReadHeavy, equal str keys, 2 threads beside 1", "read_heavy_str_equal", 0.77, "3.13t"),
+    _scales("map Exchange, equal int keys, 2 threads beside 1", "exchange_int_equal", 0.77, "3.13t"),
+    _scales("map Exchange, equal str keys, 2 threads beside 1", "exchange_str_equal", 0.77, "3.13t"),
+    _scales("map RapidGrow, equal int keys, 2 threads beside 1", "rapid_grow_int_equal", 0.77, "3.13t"),
+    _scales("map RapidGrow, equal str keys, 2 threads beside 1", "rapid_grow_str_equal", 0.77, "3.13t"),
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.groups import cases
 from benchmarks.scenarios import run_loops
 from benchmarks.scenarios.mutex import SCENARIOS, WAITINGS
 
@@ -14,19 +15,7 @@ N = 2000
 """Operations of each thread in one timed call; the figures are for a call, with the start of its threads or loop."""
 
 
-def cases():
-    for scenario in SCENARIOS:
-        for threads in scenario.threads:
-            for contender in scenario.contenders:
-                marks = [pytest.mark.benchmark(group=f"{scenario.title}, {threads} threads, {N} times each")]
-                if contender.make is None:
-                    marks.append(pytest.mark.skip(reason=contender.missing))
-                yield pytest.param(
-                    scenario, contender, threads, marks=marks, id=f"{scenario.name}-{threads}-{contender.name}"
-                )
-
-
-@pytest.mark.parametrize(("scenario", "contender", "threads"), [*cases()])
+@pytest.mark.parametrize(("scenario", "contender", "threads"), [*cases(SCENARIOS, N)])
 def test_cost(benchmark, scenario, contender, threads):
     benchmark(run_loops, scenario.loops(contender, threads), N)
 

@@ -33,6 +33,10 @@ def result(contender: str, threads: int, *rounds: float, pinned: bool = False) -
     return Result(Case("mutex", "with", contender, threads, pinned), list(rounds))
 
 
+def of_map(scenario: str, contender: str, threads: int, *rounds, pinned: bool = False) -> Result:
+    return Result(Case("map", scenario, contender, threads, pinned), list(rounds))
+
+
 @pytest.mark.parametrize(
     ("ours", "times", "verdict"),
     [(100.0, "3.00x", "reached"), (200.0, "1.50x", "**missed**"), (120.0, "2.50x", "reached")],
@@ -66,6 +70,35 @@ def test_costs_of_one_and_two_threads_and_their_ratio_stand_side_by_side():
     lines = page.splitlines()
     assert "| threading.Lock | 200 (200 - 200) | 2.00x | 400 (400 - 400) | 8.00x | 0.50 |" in lines
     assert "| ferrule.Mutex | 100 (100 - 100) |  | 50 (50 - 50) |  | 2.00 |" in lines
+
+
+def test_the_cost_of_two_threads_is_judged_beside_that_of_one():
+    ours = "ferrule.ConcurrentMap"
+    page = report.render(
+        [measurement(of_map("get_hit", ours, 1, 100.0), of_map("get_hit", ours, 2, 50.0), interpreter="3.13t")]
+    )
+    row = f"| map get hit, 2 threads beside 1 | {ours} | 100 | 50 | 2.00x | 1.6x | reached |  |"
+    assert row in page.splitlines()
+
+
+def test_the_slowest_calls_have_a_table_and_a_target():
+    def calls(contender: str, *longest: int) -> Result:
+        rounds = [{"p50": 100, "p99": 200, "p99.99": 3000, "max": most, "turns": [1]} for most in longest]
+        return of_map("growth", contender, 1, *rounds)
+
+    lines = report.render(
+        [measurement(calls("dict", 5000, 9000), calls("ferrule.ConcurrentMap", 200, 300))]
+    ).splitlines()
+    assert "| dict | 100 ns | 200 ns | 3 us | 7 us |" in lines
+    assert "| map growth, the longest insert of 1,000,000 | dict | 7000 | 250 | 28.00x | 20.0x | reached |  |" in lines
+    assert "### map: how long the waits are" not in lines
+    assert "### mutex: how long the waits are" not in lines
+
+
+def test_the_slowest_calls_are_measured_in_a_process():
+    (result,) = scaling.measure([Case("map", "growth", "dict", 1)], 1, scaling.SECONDS / 1000, lambda text: None)
+    assert result.failures == []
+    assert result.rounds[0]["turns"] == [1000]
 
 
 def test_a_failure_is_shown_and_costs_only_its_own_row():

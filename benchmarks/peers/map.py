@@ -5,6 +5,7 @@ All of them have `get`, `m[k] = v` and `del m[k]`; what some do otherwise or not
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -77,8 +78,19 @@ class LockedDict:
             return dict(self._items)
 
 
+class _Cells(dict[Any, Any]):
+    """A dict that keeps each number in an atomic cell, filled as the other maps are."""
+
+    def __init__(self, cell: Callable[[int], Any]) -> None:
+        super().__init__()
+        self._cell = cell
+
+    def __setitem__(self, key: Any, number: int) -> None:
+        super().__setitem__(key, self._cell(number))
+
+
 def _stores(module: Any) -> Callable[[], Any]:
-    """A NimbusKV with dict's syntax, which it has for nothing but `in`, `len` and iteration."""
+    """The engine of NimbusKV, with dict's syntax instead of its own."""
 
     class Store(module.ReactiveStore):  # type: ignore[misc]
         __getitem__ = module.ReactiveStore.get
@@ -90,7 +102,7 @@ def _stores(module: Any) -> Callable[[], Any]:
 
 def _setdefault_by_cas(m: Any) -> Callable[[Any, Any], Any]:
     """cereggii has no setdefault: the value that is there, or a compare_and_set that loses to nobody."""
-    module = __import__("cereggii")
+    module = importlib.import_module("cereggii")
     absent, failed = module.NOT_FOUND, module.ExpectationFailed
     get, compare_and_set = m.get, m.compare_and_set
 
@@ -156,17 +168,6 @@ OURS = Map(
     snapshot=lambda m: m.snapshot,
     ours=True,
 )
-
-
-class _Cells(dict[Any, Any]):
-    """A dict that keeps each number in an atomic cell, filled as the other maps are."""
-
-    def __init__(self, cell: Callable[[int], Any]) -> None:
-        super().__init__()
-        self._cell = cell
-
-    def __setitem__(self, key: Any, number: int) -> None:
-        super().__setitem__(key, self._cell(number))
 
 
 MAPS = [DICT, LOCKED, CACHEBOX, FT_UTILS, CEREGGII, NIMBUS, OURS]

@@ -37,6 +37,18 @@ class Waiting:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Tail:
+    """A scenario whose figures are how long its single calls took, above all the slowest of them."""
+
+    name: str
+    title: str
+    contenders: Sequence[Any]
+    calls: int
+    run: Callable[[Any, int], array[int]]
+    """run(contender, calls) gives the time of each call in ns, with that of reading the clock."""
+
+
 def empty_loop(n: int) -> None:
     """The loop of every scenario without its body: what each figure holds besides the contender."""
     for _ in repeat(None, n):

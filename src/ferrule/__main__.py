@@ -20,6 +20,7 @@ from typing import Any
 
 from . import __version__
 from ._demo.job import Bar, Failure, Job, Table
+from ._demo.map import count_into_map
 from ._demo.mutex import count_words
 
 SAMPLE_FILES = 150
@@ -36,6 +37,7 @@ class Section:
 
 SECTIONS = {
     "mutex": Section("Mutex: words counted into one shared dict under one lock, taken once a word", count_words),
+    "map": Section("ConcurrentMap: words counted into one shared map, without a lock around it", count_into_map),
 }
 
 

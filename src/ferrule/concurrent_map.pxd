@@ -12,12 +12,14 @@ cdef struct Hold:           # the exclusive right to the keys of one hash; all f
     uint64_t hash
     uint64_t thread         # the owner, while there are entries
     PyObject* context       # of a task; NULL for a thread
+    uint64_t taken          # a number of its own for the last time that an entry came into force
     PyObject* entries       # a list of Entry objects, linked by _next; NULL: the hold is free, and kept for who waits
 
 cdef struct Shard:          # a part of the hashes; all fields under the latch
     Latch latch
     Tables tables
     Tables holds            # by hash, in the same kind of table: a slot's key is a Hold*
+    uint64_t taken          # how often an entry came into force
     size_t popped           # the slot behind the last one that popitem() took
 
 

@@ -15,7 +15,7 @@ import types
 
 cimport cython
 from cpython.dict cimport PyDict_SetItem
-from cpython.exc cimport PyErr_WarnEx, PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_Occurred, PyErr_WarnEx, PyErr_WriteUnraisable
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport Py_EQ, PyObject, PyObject_Hash, PyObject_RichCompareBool
@@ -779,6 +779,14 @@ cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
     return stopped
 
 
+cdef traverseproc _cython_traverse_entry = traverse_slot(Entry)
+
+
+cdef int _traverse_entry(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef int stopped = visit_raw((<Entry>slot)._stored, visit, arg)
+    return stopped if stopped else _cython_traverse_entry(slot, visit, arg)
+
+
 cdef int _traverse_table(Table* table, visitproc visit, void* arg) noexcept:
     cdef size_t index
     cdef int stopped = 0
@@ -817,6 +825,7 @@ cdef int _clear(PyObject* slot) noexcept:
 
 replace_gc_slots(_Sharded, _traverse, _clear)
 replace_gc_slots(ConcurrentMap, _traverse, _clear)
+replace_gc_slots(Entry, _traverse_entry, NULL)
 replace_gc_slots(ConcurrentSet, _traverse, _clear)
 inherit_dealloc(ConcurrentMap, _Sharded)
 inherit_dealloc(ConcurrentSet, _Sharded)

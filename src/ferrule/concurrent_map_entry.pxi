@@ -280,8 +280,10 @@ cdef void _free_if_unused(Shard* shard, Hold* hold) noexcept nogil:
         PyMem_RawFree(hold)
 
 
-cdef void _put_in_force(Hold* hold, Waiter* waiter) noexcept nogil:
+cdef void _put_in_force(Shard* shard, Hold* hold, Waiter* waiter) noexcept nogil:
     """Under the latch: the waiter's entry is one of the hold's."""
+    shard.taken += 1
+    hold.taken = shard.taken
     hold.thread = waiter.thread
     hold.context = waiter.context
     (<Entry>waiter.item)._next = hold.entries
@@ -289,8 +291,8 @@ cdef void _put_in_force(Hold* hold, Waiter* waiter) noexcept nogil:
     hold.entries = waiter.item
 
 
-cdef int _enter_locked(Shard* shard, Waiter* waiter, Place place, PyObject* known) noexcept nogil:
-    """DONE: the waiter's entry is in force. `known`: the first of the owner's entries, if none has the key."""
+cdef int _enter_locked(Shard* shard, Waiter* waiter, Place place, uint64_t known) noexcept nogil:
+    """DONE: the waiter's entry is in force. `known`: until which of its numbers the owner's entries have other keys."""
     cdef uint64_t hash = (<Entry>waiter.item)._hash
     cdef int outcome = DONE
     cdef Hold* hold
@@ -302,8 +304,8 @@ cdef int _enter_locked(Shard* shard, Waiter* waiter, Place place, PyObject* know
         outcome = NO_MEMORY
     else:
         refresh(&hold.queue)
-        if hold.entries == NULL or (known != NULL and hold.entries == known and _is_owner(hold, waiter)):
-            _put_in_force(hold, waiter)
+        if hold.entries == NULL or (hold.taken == known and _is_owner(hold, waiter)):
+            _put_in_force(shard, hold, waiter)
         elif _is_owner(hold, waiter):
             outcome = SAME_OWNER
         elif place == TRY:
@@ -329,7 +331,7 @@ cdef void _pass(Shard* shard, Hold* hold, WakeList* woken) noexcept nogil:
         first = hold.queue.head.waiter
         if now() >= first.patience:
             # Before the claim, because the claimed looks at its entry.
-            _put_in_force(hold, first)
+            _put_in_force(shard, hold, first)
             claim_head(&hold.queue, HANDED, woken)      # one queue only, so nobody else can have claimed it
         else:
             claim_first(&hold.queue, CLAIMED, woken)
@@ -394,23 +396,24 @@ cdef bint _is_held_locked(Shard* shard, uint64_t hash) noexcept nogil:
     return held
 
 
-cdef PyObject* _first_locked(Shard* shard, uint64_t hash, PyObject** keys, size_t room, size_t* count) noexcept nogil:
-    """The first of the hold's entries, and new references to the keys of at most `room` of them."""
-    cdef PyObject* first = NULL
+cdef uint64_t _keys_locked(Shard* shard, uint64_t hash, PyObject** keys, size_t room, size_t* count) noexcept nogil:
+    """New references to the keys of at most `room` of the hold's entries; `taken` of the hold, 0 if there is none."""
+    cdef uint64_t taken = 0
     cdef PyObject* entry
     cdef Hold* hold
     count[0] = 0
     shard.latch.lock()
     hold = _hold_of(shard, hash)
     if hold != NULL:
-        first = entry = hold.entries
+        taken = hold.taken
+        entry = hold.entries
         while entry != NULL:
             if count[0] < room:
                 keys[count[0]] = take(<PyObject*>(<Entry>entry)._key)
             count[0] += 1
             entry = (<Entry>entry)._next
     shard.latch.unlock()
-    return first
+    return taken
 
 
 cdef Entry _enter(
@@ -503,7 +506,7 @@ cdef list _enter_all(_Sharded map, list keys, int64_t timeout):
 
 cdef int _attempt_enter(Waiter* waiter, Place place) noexcept:
     cdef Shard* shard = <Shard*>waiter.token
-    cdef PyObject* known = NULL
+    cdef uint64_t known = 0
     cdef int outcome = _enter_locked(shard, waiter, place, known)
     try:
         while outcome == SAME_OWNER:
@@ -528,8 +531,8 @@ cdef int _attempt_enter(Waiter* waiter, Place place) noexcept:
     return outcome
 
 
-cdef bint _differs_from_all(Entry entry, PyObject** first) except -1:
-    """Whether the keys of all entries of the same hold are other keys; `first` of them, borrowed, or NULL."""
+cdef bint _differs_from_all(Entry entry, uint64_t* taken) except -1:
+    """Whether the keys of all entries of the same hold are other keys; and `taken` of the hold when they were read."""
     cdef size_t room = 4, count, index
     cdef PyObject** keys
     cdef list others
@@ -537,7 +540,7 @@ cdef bint _differs_from_all(Entry entry, PyObject** first) except -1:
         keys = <PyObject**>PyMem_RawMalloc(room * sizeof(PyObject*))
         if keys == NULL:
             raise MemoryError
-        first[0] = _first_locked(entry._shard, entry._hash, keys, room, &count)
+        taken[0] = _keys_locked(entry._shard, entry._hash, keys, room, &count)
         others = []
         for index in range(min(count, room)):
             others.append(<object>keys[index])

@@ -54,18 +54,22 @@ cdef int _resolve_locked(Shard* shard, Probe* probe, Wanted* wanted) noexcept no
 
 cdef int _resolve(_Many self, size_t index, object key) except -1:
     """Finds the key object that the map has for the key, so that it can be found by identity from now on."""
-    cdef Wanted* wanted = &self._wanted[index]
     cdef Probe probe
+    cdef Shard* shard = _aim(self._map, &probe, key)
+    return _resolve_at(&self._wanted[index], shard, &probe)
+
+
+cdef int _resolve_at(Wanted* wanted, Shard* shard, Probe* probe) except -1:
     cdef PyObject* before = wanted.stored
     wanted.stored = NULL
     drop(before)
-    wanted.shard = _aim(self._map, &probe, key)
+    wanted.shard = shard
     wanted.hash = probe.hash
     try:
-        while _resolve_locked(wanted.shard, &probe, wanted) == ASK:
-            _compare(&probe)
+        while _resolve_locked(shard, probe, wanted) == ASK:
+            _compare(probe)
     finally:
-        _forget(&probe)
+        _forget(probe)
     return 0
 
 
@@ -116,17 +120,26 @@ cdef bint _get_many_locked(_Many self) noexcept nogil:
 cdef list _get_many(_Sharded map, list keys, object default):
     cdef _Many many = _many(map, len(keys))
     cdef size_t index
+    cdef int rounds = 0
+    cdef list entries = []
     cdef PyObject* value
-    while True:
-        for index in range(many._count):
-            _resolve(many, index, keys[index])
-        _count_new(many)
-        if _get_many_locked(many):
-            break
-        for index in range(many._count):
-            value = many._wanted[index].value
-            many._wanted[index].value = NULL
-            drop(value)
+    try:
+        while True:
+            if rounds == RESTARTS:
+                # Keys come and go all the time, perhaps by the comparisons themselves: hold them.
+                entries = _enter_all(map, list(dict.fromkeys(keys)), NEVER)
+            for index in range(many._count):
+                _resolve(many, index, keys[index])
+            _count_new(many)
+            if _get_many_locked(many):
+                break
+            for index in range(many._count):
+                value = many._wanted[index].value
+                many._wanted[index].value = NULL
+                drop(value)
+            rounds += 1
+    finally:
+        _leave_all(entries)
     values = []
     for index in range(many._count):
         value = many._wanted[index].value
@@ -186,15 +199,20 @@ cdef int _set_many(_Sharded map, dict items) except -1:
     cdef int more
     cdef list keys = list(items)
     cdef list entries
-    for value in items.values():
+    cdef Entry entry
+    cdef Probe probe
+    cdef list values = list(items.values())
+    for value in values:
         _check_value(value)
     entries = _enter_all(map, keys, NEVER)
     try:
-        for key in keys:
-            # Under its entry a key stays the one that is found here, or absent.
-            _resolve(many, index, key)
+        for entry in entries:
+            # Under its entry a key stays the one that is found here, or absent. By the hash that is held: a key may
+            # give another one now.
+            key = keys[index]
+            _resolve_at(&many._wanted[index], _aim_entry(entry, &probe), &probe)
             many._wanted[index].key = take(<PyObject*>key)
-            value = items[key]
+            value = values[index]
             many._wanted[index].value = take(<PyObject*>value)
             index += 1
         _count_new(many)

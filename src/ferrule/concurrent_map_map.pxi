@@ -186,6 +186,7 @@ cdef class ConcurrentMap(_Sharded):
         cdef PyObject* value
         cdef Entry entry = None
         cdef int outcome = CHANGED
+        cdef int rounds = 0
         if new is not _MISSING:
             _check_value(new)
         shard = _aim(self, &probe, key)
@@ -194,6 +195,10 @@ cdef class ConcurrentMap(_Sharded):
         try:
             while outcome == CHANGED:
                 probe.asked = probe.candidate = NULL
+                if rounds == RESTARTS and entry is None:
+                    # The value changes all the time, perhaps by the comparisons themselves: hold the key.
+                    entry = _enter(self, shard, key, probe.hash, NEVER, &ENTER)
+                rounds += 1
                 value = _get(shard, &probe)
                 present = move(value) if value != NULL else _MISSING
                 if present is not expected and (
@@ -239,6 +244,8 @@ cdef class ConcurrentMap(_Sharded):
         if outcome == ABSENT:
             return start
         if outcome == NOT_PLAIN:
+            if PyErr_Occurred():
+                raise MemoryError
             return _increment_slow(self, key, n, default)
         drop(change.old)
         return move(change.sum)
@@ -347,6 +354,8 @@ cdef extern from "Python.h":
 cdef inline object _plain_sum(object number, object n):
     """The sum of two plain numbers, or None."""
     cdef PyObject* sum = plain_sum(<PyObject*>number, <PyObject*>n)
+    if sum == NULL and PyErr_Occurred():
+        raise MemoryError
     return move(sum) if sum != NULL else None
 
 

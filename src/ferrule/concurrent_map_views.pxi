@@ -101,10 +101,22 @@ cdef class _Iterator:
         raise TypeError("cannot pickle or copy an iterator of a map or set")
 
     def __dealloc__(self):
-        for index in range(self._at, self._count):
-            drop(self._items[index].key)
+        _end(self)
         PyMem_RawFree(self._items)
-        drop(self._pair)
+
+
+cdef void _end(_Iterator self) noexcept:
+    """Drops all references: there is nothing more to give."""
+    cdef PyObject* pair = self._pair
+    cdef size_t index = self._at
+    cdef size_t count = self._count
+    self._pair = NULL
+    self._at = self._count = 0
+    self._ended = True
+    self._index = 1 << self._map._bits if self._map is not None else 0
+    for index in range(index, count):
+        drop(self._items[index].key)
+    drop(pair)
 
 
 cdef inline _Iterator _iterate(_Sharded map, Part part):
@@ -177,7 +189,15 @@ cdef int _traverse_iterator(PyObject* slot, visitproc visit, void* arg) noexcept
     return stopped if stopped else _cython_traverse_iterator(slot, visit, arg)
 
 
-replace_gc_slots(_Iterator, _traverse_iterator, NULL)
+cdef inquiry _cython_clear_iterator = clear_slot(_Iterator)
+
+
+cdef int _clear_iterator(PyObject* slot) noexcept:
+    _end(<_Iterator>slot)
+    return _cython_clear_iterator(slot)
+
+
+replace_gc_slots(_Iterator, _traverse_iterator, _clear_iterator)
 
 
 # --- views -----------------------------------------------------------------------------------------------------------

@@ -11,11 +11,16 @@ import sys
 import pytest
 
 from ferrule import __main__ as command
+from ferrule._demo import map as shared_map
 from ferrule._demo import mutex
 from ferrule._demo.job import Failure, Sample, Table
 
 TINY = ["--files", "8", "--rounds", "1"]
-CONTENDERS = [*mutex.BY_THREADS, *mutex.BY_THREADS_AND_TASKS]
+CELLS = {
+    **dict.fromkeys([*mutex.BY_THREADS, *mutex.BY_THREADS_AND_TASKS], r" +\d+\.\d\d M +\d+% +\d+\.\d\dx"),
+    **dict.fromkeys(shared_map.CONTENDERS, r"( +\d+\.\d\d M +\d+\.\d\dx){2}$"),
+}
+"""What stands behind the name of each contender."""
 RUN = "runpy.run_module('ferrule', run_name='__main__')"
 WITHOUT_RICH = "import runpy, sys; sys.modules['rich'] = None; " + RUN
 
@@ -39,8 +44,8 @@ def run_in_terminal(*program: str) -> tuple[int, str]:
 
 def assert_complete(out: str) -> None:
     assert "8 files of the standard library" in out
-    for contender in CONTENDERS:
-        assert re.search(rf"^{re.escape(contender)} +\d+\.\d\d M +\d+% +\d+\.\d\dx", out, re.MULTILINE), contender
+    for contender, cells in CELLS.items():
+        assert re.search(rf"^{re.escape(contender)}{cells}", out, re.MULTILINE), contender
 
 
 def test_every_contender_has_its_line():
@@ -70,17 +75,24 @@ def test_a_terminal_with_rich_gets_a_bar():
     assert "counting words: 100%\r" not in sent
 
 
-@pytest.mark.parametrize("table", ["BY_THREADS", "BY_THREADS_AND_TASKS"])
-def test_a_contender_that_miscounts_is_named_and_fails_the_run(table, monkeypatch, capsys):
-    for contender, kind in getattr(mutex, table).items():
+@pytest.mark.parametrize(
+    ("section", "contenders"),
+    [
+        ("mutex", mutex.BY_THREADS),
+        ("mutex", mutex.BY_THREADS_AND_TASKS),
+        ("map", shared_map.CONTENDERS),
+    ],
+)
+def test_a_contender_that_miscounts_is_named_and_fails_the_run(section, contenders, monkeypatch, capsys):
+    for contender, kind in [*contenders.items()]:
 
         class Miscounts(kind):
             def in_thread(self, words):
                 super().in_thread(words[1:])
 
         with monkeypatch.context() as planted:
-            planted.setitem(getattr(mutex, table), contender, Miscounts)
-            assert command.main(TINY) == 1
+            planted.setitem(contenders, contender, Miscounts)
+            assert command.main([*TINY, "--section", section]) == 1
         assert f"ferrule: {contender} counted" in capsys.readouterr().err
 
 
@@ -122,10 +134,16 @@ def test_a_table_aligns_its_columns():
     ]
 
 
+def test_one_thread_has_one_pair_of_columns():
+    done = run("-m", "ferrule", *TINY, "--section", "map", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("tokens/s") == 1
+
+
 def test_help_names_every_option():
     done = run("-m", "ferrule", "--help")
     assert done.returncode == 0
-    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex"]:
+    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex", "map"]:
         assert option in done.stdout
 
 

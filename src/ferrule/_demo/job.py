@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import sysconfig
+import threading
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol
 
 Words = list[str]
 Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[], None]]]
@@ -109,6 +112,39 @@ class Job:
             if number and spent + spent / number > self.seconds:
                 return
             yield number
+
+
+class Contender(Protocol):
+    """Counts words from many threads; when `stop` is set, its threads end soon."""
+
+    stop: threading.Event
+
+    def in_thread(self, words: Words) -> None: ...
+    def counts(self) -> Mapping[str, int]: ...
+
+
+def count_in_threads(name: str, kind: Callable[[threading.Event], Contender], sample: Sample, threads: int) -> float:
+    """The seconds that the threads took for the sample; raises Failure unless every count is right."""
+    stop = threading.Event()
+    contender = kind(stop)
+    with ThreadPoolExecutor(threads) as pool:
+        started = perf_counter()
+        try:
+            shares = [sample.files[i::threads] for i in range(threads)]
+            for future in [pool.submit(count_in_thread, contender, share) for share in shares]:
+                future.result()
+        finally:
+            stop.set()
+        seconds = perf_counter() - started
+    sample.check(name, contender.counts())
+    return seconds
+
+
+def count_in_thread(contender: Contender, files: list[Words]) -> None:
+    for words in files:
+        if contender.stop.is_set():
+            return
+        contender.in_thread(words)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from .. import Mutex
-from .job import Job, Sample, Table, Words
+from .job import Job, Sample, Table, Words, count_in_thread, count_in_threads
 
 TASKS = 10
 MIXED_EVERY = 4
@@ -159,10 +159,10 @@ def count_words(job: Job) -> Iterator[Table]:
     mixed: dict[str, list[Run]] = {name: [] for name in BY_THREADS_AND_TASKS}
     with job.bar("counting words", job.rounds * (1 + len(by_threads) + len(mixed))) as step:
         for _ in job.turns():
-            alone.append(_run_threads("no lock", NoLock, sample, 1))
+            alone.append(Run(count_in_threads("no lock", NoLock, sample, 1)))
             step()
             for name, runs in by_threads.items():
-                runs.append(_run_threads(name, BY_THREADS[name], sample, threads))
+                runs.append(Run(count_in_threads(name, BY_THREADS[name], sample, threads)))
                 step()
             for name, runs in mixed.items():
                 runs.append(_run_mixed(name, BY_THREADS_AND_TASKS[name], part, threads))
@@ -210,22 +210,6 @@ def _seconds(runs: list[Run]) -> float:
     return statistics.median(run.seconds for run in runs)
 
 
-def _run_threads(name: str, kind: type[Contender], sample: Sample, threads: int) -> Run:
-    stop = threading.Event()
-    contender = kind(stop)
-    with ThreadPoolExecutor(threads) as pool:
-        started = perf_counter()
-        try:
-            shares = [sample.files[i::threads] for i in range(threads)]
-            for future in [pool.submit(_count_in_thread, contender, share) for share in shares]:
-                future.result()
-        finally:
-            stop.set()
-        seconds = perf_counter() - started
-    sample.check(name, contender.counts())
-    return Run(seconds)
-
-
 def _run_mixed(name: str, kind: type[Contender], sample: Sample, threads: int) -> Run:
     stop = threading.Event()
 
@@ -239,7 +223,7 @@ def _run_mixed(name: str, kind: type[Contender], sample: Sample, threads: int) -
             for i in range(TASKS):
                 group.create_task(_count_in_task(contender, for_tasks[i::TASKS]))
             shares = [for_threads[i::threads] for i in range(threads)]
-            await asyncio.gather(*[loop.run_in_executor(pool, _count_in_thread, contender, share) for share in shares])
+            await asyncio.gather(*[loop.run_in_executor(pool, count_in_thread, contender, share) for share in shares])
         seconds = perf_counter() - started
         stop.set()
         pause = await ticker
@@ -251,13 +235,6 @@ def _run_mixed(name: str, kind: type[Contender], sample: Sample, threads: int) -
             return asyncio.run(run())
         finally:
             stop.set()
-
-
-def _count_in_thread(contender: Contender, files: list[Words]) -> None:
-    for words in files:
-        if contender.stop.is_set():
-            return
-        contender.in_thread(words)
 
 
 async def _count_in_task(contender: Contender, files: list[Words]) -> None:
