@@ -65,7 +65,6 @@ from ferrule.raw_table cimport (
     ASK,
     OTHER_KEY,
     PRESENT,
-    STR_KEY,
     Item,
     Probe,
     Slot,
@@ -77,10 +76,11 @@ from ferrule.raw_table cimport (
     find_same,
     free_index,
     free_table,
-    home_of,
+    hash_at_hand,
     insert,
     kind_of,
     live_of,
+    put_at_home,
     remove_slot,
     replace_table,
     scan,
@@ -105,18 +105,12 @@ cdef extern from *:
     #endif
 
     namespace ferrule {
-    inline Py_hash_t hash_of_str(PyObject* text) noexcept {
-    #if defined(Py_GIL_DISABLED) || !defined(__GNUC__)
-        return -1;      // only PyObject_Hash() may look at the field
-    #else
-        return reinterpret_cast<PyASCIIObject*>(text)->hash;
-    #endif
-    }
-
     // number + n, a new reference, if both are exact ints of less than 63 bits or exact floats; else NULL, with nothing
     // set but where there was no memory. Allocates nothing that the collector tracks and calls nothing in Python.
     inline PyObject* plain_sum(PyObject* number, PyObject* n) noexcept {
         if (PyLong_CheckExact(number) && PyLong_CheckExact(n)) {
+            int64_t x, y;
+            if (short_int(number, &x) && short_int(n, &y)) return PyLong_FromLongLong(x + y);
             int overflow, overflow_n;
             long long a = PyLong_AsLongLongAndOverflow(number, &overflow);
             long long b = PyLong_AsLongLongAndOverflow(n, &overflow_n);
@@ -131,7 +125,6 @@ cdef extern from *:
     }
     """
     const size_t LINE "FERRULE_MAP_LINE"    # what a shard has for itself, in bytes
-    Py_hash_t hash_of_str "ferrule::hash_of_str"(PyObject*) noexcept
     PyObject* plain_sum "ferrule::plain_sum"(PyObject*, PyObject*) noexcept nogil
 
 cdef enum:
@@ -512,12 +505,11 @@ cdef void _empty(_Sharded self) noexcept:
 
 cdef inline Shard* _aim(_Sharded self, Probe* probe, object key) except NULL:
     """Prepares a look for the key; gives the shard that it belongs to."""
-    cdef Py_hash_t hash = -1
+    cdef Py_hash_t hash
     cdef uint64_t bits
     probe.key = <PyObject*>key
     probe.kind = kind_of(probe.key)
-    if probe.kind == STR_KEY:
-        hash = hash_of_str(probe.key)
+    hash = hash_at_hand(probe.key, probe.kind)
     if hash == -1:
         hash = PyObject_Hash(key)
     bits = spread(hash)
@@ -626,6 +618,7 @@ cdef inline int _change_present(Shard* shard, Probe* probe, Change* change, How 
 
 cdef inline int _change_absent(Shard* shard, Probe* probe, Change* change, How how) noexcept nogil:
     cdef PyObject* value = change.value
+    cdef PyObject* key = probe.key
     if how == TAKE:
         return ABSENT
     if how == REPLACE and change.expected != NULL:
@@ -636,9 +629,11 @@ cdef inline int _change_absent(Shard* shard, Probe* probe, Change* change, How h
         return ENTERED
     if how == INCREMENT:
         value = change.start
-    if not insert(&shard.tables, probe, probe.key, value):
+    if change.entry != NULL:
+        key = <PyObject*>(<Entry>change.entry)._key     # as it was given; the look may have been for one removed since
+    if not insert(&shard.tables, probe, key, value):
         return NO_MEMORY
-    retain(probe.key)
+    retain(key)
     retain(value)
     return ABSENT
 
@@ -676,17 +671,12 @@ cdef int _change_slow(_Sharded self, Shard* shard, Probe* probe, Change* change,
             _leave(entry)
 
 
-cdef inline PyObject* _replace_at_home_locked(Shard* shard, Probe* probe, PyObject* value) noexcept nogil:
-    """PUT, where the very key object is at home: the old value, a reference. NULL: nothing has been done."""
-    cdef PyObject* old = NULL
-    cdef Slot* slot
+cdef inline bint _put_at_home_locked(Shard* shard, Probe* probe, PyObject* value, PyObject** old) noexcept nogil:
+    cdef bint done
     shard.latch.lock()
-    slot = home_of(&shard.tables, probe.hash)
-    if slot.key == probe.key and not _is_held(shard, probe.hash):
-        old = slot.value
-        slot.value = take(value)
+    done = not _is_held(shard, probe.hash) and put_at_home(&shard.tables, probe.hash, probe.key, value, old)
     shard.latch.unlock()
-    return old
+    return done
 
 
 cdef int _put(_Sharded self, Shard* shard, Probe* probe, PyObject* value, PyObject** old) except -1:

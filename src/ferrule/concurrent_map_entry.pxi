@@ -232,8 +232,12 @@ cdef int _entry_change(Entry entry, Change* change, How how) except -1:
 cdef inline int _check_value(object value) except -1:
     """The answers that say that there is no value are not values."""
     if value is _MISSING or value is _REMOVE or value is _ABORT:
-        raise ValueError(f"{value!r} cannot be a value")
+        return _refuse_value(value)
     return 0
+
+
+cdef int _refuse_value(object value) except -1:
+    raise ValueError(f"{value!r} cannot be a value")
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------

@@ -50,8 +50,7 @@ cdef class ConcurrentMap(_Sharded):
         cdef Shard* shard
         _check_value(value)
         shard = _aim(self, &probe, key)
-        old = _replace_at_home_locked(shard, &probe, <PyObject*>value)
-        if old == NULL:
+        if not _put_at_home_locked(shard, &probe, <PyObject*>value, &old):
             _put(self, shard, &probe, <PyObject*>value, &old)
         drop(old)       # last: its destructor may call back
 

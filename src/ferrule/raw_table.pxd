@@ -22,10 +22,10 @@ Everything here is called under the latch of the shard that has the table.
 """
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from ferrule._core.owned cimport retain
+from ferrule._core.owned cimport retain, take
 
 cdef extern from *:
     """
@@ -76,6 +76,42 @@ cdef extern from *:
         return kind == STR_KEY ? same_str(a, b) : kind == INT_KEY ? same_int(a, b) : same_bytes(a, b);
     }
 
+    // The value of an exact int of at most two digits, as nearly all are; false for a longer one.
+    inline bool short_int(PyObject* number, int64_t* value) noexcept {
+        PyLongObject* of = reinterpret_cast<PyLongObject*>(number);
+    #if PY_VERSION_HEX >= 0x030C0000
+        uintptr_t digits = of->long_value.lv_tag >> 3;
+        bool negative = (of->long_value.lv_tag & 3) == 2;
+        digit* parts = of->long_value.ob_digit;
+    #else
+        Py_ssize_t digits = Py_ABS(Py_SIZE(of));
+        bool negative = Py_SIZE(of) < 0;
+        digit* parts = of->ob_digit;
+    #endif
+        if (digits > 2) return false;
+        int64_t size = digits ? parts[0] : 0;
+        if (digits == 2) size |= static_cast<int64_t>(parts[1]) << PyLong_SHIFT;
+        *value = negative ? -size : size;
+        return true;
+    }
+
+    // The hash of a key that can tell it without a call: of a str that was hashed before, and of an int that is short,
+    // which is its own hash, but for -1; else -1, which is the hash of nothing.
+    inline Py_hash_t hash_at_hand(PyObject* key, KeyKind kind) noexcept {
+        int64_t value;
+        if (kind == STR_KEY) {
+            Py_hash_t* hash = &reinterpret_cast<PyASCIIObject*>(key)->hash;
+    #ifdef Py_GIL_DISABLED
+            return _Py_atomic_load_ssize_relaxed(hash);
+    #else
+            return *hash;
+    #endif
+        }
+        if (SIZEOF_VOID_P == 8 && kind == INT_KEY && short_int(key, &value))
+            return value == -1 ? -2 : static_cast<Py_hash_t>(value);
+        return -1;
+    }
+
     // Spreads a hash over all 64 bits; one to one, so that equality of the results is equality of hashes.
     inline uint64_t spread(Py_hash_t hash) noexcept {
         uint64_t bits = static_cast<uint64_t>(hash);
@@ -91,6 +127,8 @@ cdef extern from *:
         BYTES_KEY "ferrule::BYTES_KEY"
     KeyKind kind_of "ferrule::kind_of"(PyObject*) noexcept nogil
     int same_key "ferrule::same_key"(PyObject*, PyObject*, KeyKind) noexcept nogil
+    bint short_int "ferrule::short_int"(PyObject*, int64_t*) noexcept nogil
+    Py_hash_t hash_at_hand "ferrule::hash_at_hand"(PyObject*, KeyKind) noexcept nogil
     uint64_t spread "ferrule::spread"(Py_hash_t) noexcept nogil
 
 cdef enum:
@@ -257,12 +295,6 @@ cdef inline Look find(Tables* tables, Probe* probe) noexcept nogil:
     return find_from_home(tables, probe)
 
 
-cdef inline Slot* home_of(Tables* tables, uint64_t hash) noexcept nogil:
-    """The slot where a look for that hash begins."""
-    cdef Table* table = table_of(tables, hash)
-    return &table.slots[hash >> table.shift]
-
-
 cdef inline Slot* find_same(Tables* tables, uint64_t hash, PyObject* key) noexcept nogil:
     """The slot of this very key object, or NULL."""
     cdef Table* table = table_of(tables, hash)
@@ -391,6 +423,29 @@ cdef inline bint insert(Tables* tables, Probe* probe, PyObject* key, PyObject* v
         fill(table, free_index(table, probe.hash), probe.hash, key, value)
     tables.inserts += 1
     return True
+
+
+cdef inline bint put_at_home(
+    Tables* tables, uint64_t hash, PyObject* key, PyObject* value, PyObject** old
+) noexcept nogil:
+    """Sets the value of a key whose home has this very object, or nothing, so that no key of the hash is anywhere.
+
+    False, and nothing has changed, if it is not so, or a table is to be replaced. Takes references to what it stores,
+    and gives that of the value that was there, or NULL. Where most writes end.
+    """
+    cdef Table* table = table_of(tables, hash)
+    cdef size_t home = hash >> table.shift
+    cdef Slot* slot = &table.slots[home]
+    if slot.key == key:
+        old[0] = slot.value
+        slot.value = take(value)
+        return True
+    if is_empty(slot) and tables.next == NULL and table.used < table.limit:
+        old[0] = NULL
+        fill(table, home, hash, take(key), take(value))
+        tables.inserts += 1
+        return True
+    return False
 
 
 cdef inline void remove_slot(Tables* tables, Table* table, size_t index, uint64_t thread) noexcept nogil:

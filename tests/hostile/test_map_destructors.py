@@ -341,7 +341,7 @@ class TestWeakReferences:
         assert_at_rest(other, {"k": 1})
 
     def test_dies_while_others_look(self):
-        for _ in range(300):
+        for _ in range(100):
             holder = [ConcurrentMap({"k": 1})]
             reference = weakref.ref(holder[0])
 

@@ -379,7 +379,7 @@ class TestWeakReferences:
         assert reference() is None
 
     def test_dies_while_others_look(self):
-        for _ in range(300):
+        for _ in range(100):
             holder = [Mutex()]
             reference = weakref.ref(holder[0])
 

@@ -233,7 +233,7 @@ KEYS = {
 @pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize("resized", [False, True], ids=["alone", "while tables are replaced"])
 def test_every_history_of_a_key_is_linearizable(keys, resized, rng, request):
-    for _ in range(10_000 if request.config.option.long else 500):
+    for _ in range(10_000 if request.config.option.long else 150):
         m = ConcurrentMap(shards=rng.choice([1, 2]))
         histories = {key: History() for key in KEYS[keys]}
         actors = [Actor(f"T{n}", m, histories, random.Random(rng.random())) for n in range(3)]
@@ -261,7 +261,7 @@ def test_every_history_of_a_key_is_linearizable(keys, resized, rng, request):
 def test_every_history_of_two_clashing_keys_is_linearizable(rng):
     """Keys of equal hash share a hold, so only calls that take none are made: each key is a register of its own."""
     methods = ["get", "contains", "set", "delete", "pop", "setdefault", "insert", "compare_and_set", "increment"]
-    for _ in range(500):
+    for _ in range(150):
         m = ConcurrentMap()
         histories = {key: History() for key in (5, 5 + CLASH)}
         actors = [Actor(f"T{n}", m, histories, random.Random(rng.random())) for n in range(3)]
@@ -278,7 +278,7 @@ def test_every_history_of_two_clashing_keys_is_linearizable(rng):
 
 def test_who_enters_a_key_sees_all_that_was_written_before_the_release():
     """Plain data of other objects too: what one wrote before it released, the next one reads."""
-    for _ in range(1000):
+    for _ in range(300):
         m, written = ConcurrentMap(), collections.defaultdict(list)
         entry = m.entry("k")
         started = threading.Event()

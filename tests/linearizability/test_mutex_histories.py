@@ -106,7 +106,7 @@ class Actor:
 @pytest.mark.parametrize("fair", [False, True], ids=["eventually-fair", "fair"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_every_history_is_linearizable(threads, fair, rng, request):
-    for _ in range(10_000 if request.config.option.long else 1_000):
+    for _ in range(10_000 if request.config.option.long else 300):
         mutex, history = Mutex("first", fair=fair), History()
         actors = [Actor(f"T{n}", mutex, history, random.Random(rng.random())) for n in range(threads)]
         run_together(*(actor.run for actor in actors))
@@ -119,7 +119,7 @@ def test_every_history_is_linearizable(threads, fair, rng, request):
 
 def test_a_thread_that_takes_what_another_released_sees_it_released():
     """The shortest histories that a lock without order would get wrong: two threads, one hold passed on."""
-    for _ in range(1000):
+    for _ in range(300):
         mutex, history = Mutex(0), History()
         guard = mutex.lock()
         started = threading.Event()

@@ -196,6 +196,16 @@ class TestMethods:
                 change(e)
             assert [type(key) for key in m] == [int]
 
+    def test_a_key_that_was_removed_comes_back_as_it_was_given(self):
+        m = ConcurrentMap({1: "one"})
+        with m.entry(True) as e:
+            e.remove()
+            e.insert(2)
+            assert e.value == 2
+            e.remove()
+            assert e.or_insert(3) == 3
+        assert [(type(key), value) for key, value in m.items()] == [(bool, 3)]
+
     def test_they_stand_on_the_table_after_it_grew(self):
         m = ConcurrentMap({"k": 1})
         with m.entry("k") as e:
@@ -531,17 +541,6 @@ class TestEntries:
             assert in_thread(lambda: [m.try_entry(key) for key in "ab"]) == [None, None]
             es[0].release()
             assert in_thread(lambda: [end(m.try_entry(key)) is None for key in "ab"]) == [False, True]
-        assert_at_rest(m, {})
-
-    def test_the_order_of_taking_is_not_the_order_of_the_arguments(self):
-        """Whatever the order of the arguments, one and the same key of two is waited for while the other is free."""
-        m = ConcurrentMap()
-        held = m.entries("a", "b")
-        there, back = waiting(lambda: m.entries("a", "b")), waiting(lambda: m.entries("b", "a"))
-        held.release()
-        threads = [spawn(lambda one=one: one.result().release()) for one in (there, back)]
-        for thread in threads:
-            thread.result()
         assert_at_rest(m, {})
 
     def test_in_opposite_orders_by_many_threads_never_deadlock(self, rng):
