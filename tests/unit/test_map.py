@@ -87,6 +87,17 @@ class TestMaking:
         m = ConcurrentMap([(1, "a"), (True, "b"), (1.0, "c")])
         assert repr(m) == "ConcurrentMap({1: 'c'})"
 
+    @pytest.mark.parametrize("size", [0, 1, 2, 2**30 - 1, 2**30, 2**60 - 1, 2**60, 2**61 - 1, 2**61, 2**64, 10**30])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_an_int_of_any_size_is_found_by_what_equals_it(self, size, sign):
+        class Int(int):
+            """Hashed by a call, where an exact int need not be."""
+
+        n = sign * size
+        m = ConcurrentMap({n: "exact"})
+        assert m[Int(n)] == m[Fraction(n)] == m[int(str(n))] == "exact"
+        assert ConcurrentMap({Int(n): "a subclass"})[n] == "a subclass"
+
     def test_has_no_keyword_items(self):
         with pytest.raises(TypeError):
             ConcurrentMap(a=1)
