@@ -2,6 +2,7 @@
 
     python -m benchmarks.report            half an hour; results/<date>-<interpreter>.json and the page
     python -m benchmarks.report --quick    some minutes, little worth; shown only, nothing is written
+    python -m benchmarks.report --targets  ten minutes: what the targets name alone; shown only, nothing is written
     python -m benchmarks.report --render   the page from the kept figures, nothing measured
 
 Only the part of the page between its two markers is written; the prose around it is written by hand.
@@ -47,20 +48,28 @@ class Measurement:
     source: str
 
     @classmethod
-    def take(cls, command: str, seconds: float, rounds: int, waiting_rounds: int, tail_rounds: int) -> Measurement:
+    def take(
+        cls, command: str, seconds: float, rounds: int, waiting_rounds: int, tail_rounds: int, *, targets: bool = False
+    ) -> Measurement:
+        """`targets`: measures what the targets name, and no more."""
+
         def note(text: str) -> None:
             print(text, end="\033[K\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
-        wanted = {cell for target in TARGETS for cell in target.cells()}
-        pinned = [
-            case
-            for case in scaling.throughput_cases(pinned=True)
-            if case.scenario == scaling.EMPTY or (case.room, case.scenario, case.contender, case.threads) in wanted
-        ]
-        throughput = [*scaling.throughput_cases(), *(pinned if hasattr(os, "sched_setaffinity") else [])]
+        cells = {cell for target in TARGETS for cell in target.cells()}
+
+        def wanted(case: scaling.Case) -> bool:
+            cell = case.room, case.scenario, case.contender, case.threads
+            return case.scenario == scaling.EMPTY or cell in cells
+
+        throughput = [case for case in scaling.throughput_cases() if not targets or wanted(case)]
+        if hasattr(os, "sched_setaffinity") and not targets:
+            throughput += filter(wanted, scaling.throughput_cases(pinned=True))
         results = scaling.measure(throughput, rounds, seconds, note)
-        results += scaling.measure(scaling.waiting_cases(), waiting_rounds, seconds, note)
-        results += scaling.measure(scaling.tail_cases(), tail_rounds, seconds, note)
+        if not targets:
+            results += scaling.measure(scaling.waiting_cases(), waiting_rounds, seconds, note)
+        tails = [case for case in scaling.tail_cases() if not targets or wanted(case)]
+        results += scaling.measure(tails, tail_rounds, seconds, note)
         machine = {
             "command": command,
             "date": datetime.date.today().isoformat(),
@@ -295,6 +304,7 @@ def main() -> int:
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--quick", action="store_true", help="few short rounds; nothing is written")
+    only.add_argument("--targets", action="store_true", help="only what the targets name; nothing is written")
     only.add_argument("--render", action="store_true", help="measure nothing")
     parser.add_argument("--rounds", type=int, default=scaling.ROUNDS, help="of each throughput (default: %(default)s)")
     parser.add_argument(
@@ -307,8 +317,12 @@ def main() -> int:
             command += f" {option} {value}"
 
     failed = False
-    if options.quick:
-        m = Measurement.take(f"{command} --quick", scaling.QUICK_SECONDS, scaling.QUICK_ROUNDS, 1, 1)
+    if options.quick or options.targets:
+        if options.quick:
+            m = Measurement.take(f"{command} --quick", scaling.QUICK_SECONDS, scaling.QUICK_ROUNDS, 1, 1)
+        else:
+            rounds = options.rounds, 0, options.tail_rounds
+            m = Measurement.take(f"{command} --targets", scaling.SECONDS, *rounds, targets=True)
         print(render([m]))
         return 1 if any(m.failures()) else 0
     if not options.render:

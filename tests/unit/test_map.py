@@ -162,6 +162,19 @@ class TestMaking:
             assert sys.getsizeof(m) == before
         assert_at_rest(m, dict.fromkeys(range(capacity)))
 
+    def test_growth_is_spread_over_the_calls(self):
+        """No single call moves a big table: while there are two, each of many calls moves a part."""
+        m = ConcurrentMap(shards=1)
+        sizes = []
+        for n in range(20_000):
+            m[n] = n
+            sizes.append(sys.getsizeof(m))
+        before = sizes.index(max(sizes)) - 1
+        both = sizes.count(max(sizes))
+        slots = (sizes[before] - sys.getsizeof(ConcurrentMap(shards=1))) // 24
+        assert both > slots // 64
+        assert min(sizes[before + both + 1 :]) < max(sizes)
+
     def test_capacity_is_not_negative(self):
         with pytest.raises(ValueError, match="negative"):
             ConcurrentMap(capacity=-1)
