@@ -1,7 +1,7 @@
 """ConcurrentMap; part of concurrent_map.pyx."""
 
 cdef object _NO_DEFAULT = object()
-cdef object _ZERO = 0
+cdef object _ZERO = 0       # increment()'s default, told from an argument by identity
 
 
 @cython.final
@@ -220,7 +220,7 @@ cdef class ConcurrentMap(_Sharded):
         """Removes the key if it is there and `predicate(value)` is true; whether it did. The key is entered."""
         return _remove_if(self, key, predicate, False)
 
-    def increment(self, key, /, n=1, default=_ZERO):
+    def increment(self, key, /, n=1, default=0):
         """Adds n to the value, or to `default` if the key is absent, and returns the sum. O(1).
 
         One step for ints and floats. Other values are added with the key entered.

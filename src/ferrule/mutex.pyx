@@ -158,7 +158,7 @@ cdef class Mutex:
         guard = _new_guard(self)
         return guard if self._try_to_take(_token(guard, 0)) else None
 
-    def acquire(self, blocking=True, timeout=_NO_TIMEOUT):
+    def acquire(self, blocking=True, timeout=-1):
         """acquire(blocking=True, timeout=-1) of threading.Lock: True, or False if the lock could not be had.
 
         The hold has no guard and no owner: any thread may end it with release(), and taking it twice waits. O(1).
