@@ -21,12 +21,16 @@ def test_two_threads_that_wait_for_each_other_can_be_walked():
             eventually(lambda: one.locked() and other.locked())
             return wanted.acquire(timeout=30)
 
+    def ring():
+        owners = one._holder(), other._holder()  # None until somebody waits for the hold
+        return None not in owners and {(id(other), owners[0][0]), (id(one), owners[1][0])} <= waits()
+
     first, second = spawn(cross, one, other), spawn(cross, other, one)
-    eventually(lambda: len(waits() & {(id(other), one._holder()[0]), (id(one), other._holder()[0])}) == 2)
+    eventually(ring)
     one.release()
-    assert second.result()
-    other.release()
+    assert second.result()  # and has left the other to the first
     assert first.result()
+    other.release()
     assert one._holder() is other._holder() is None
 
 
