@@ -164,7 +164,7 @@ cdef class _Answer:
     cdef str _name
 
     def __repr__(self):
-        return self._name
+        return f"ferrule.{self._name}"
 
     def __reduce__(self):
         return self._name
