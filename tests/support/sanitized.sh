@@ -7,13 +7,13 @@
 #
 # FT_BIN  bin directory of a venv with cython, setuptools and the test packages. For `thread` a free-threaded one; its
 #         tests run under the interpreter that `freethreaded.sh --tsan` prints, which has the same ABI.
-# TESTS   what to run instead of tests/stress tests/outcomes tests/aio.
+# TESTS   what to run instead of tests/stress tests/outcomes tests/aio tests/meta/test_two_threads.py.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 kind=${1:?thread or address}
 shift
 bin=$(cd "${FT_BIN:?the bin directory of a venv}" && pwd)
-tests=${TESTS:-tests/stress tests/outcomes tests/aio}
+tests=${TESTS:-tests/stress tests/outcomes tests/aio tests/meta/test_two_threads.py}
 planted=tests/support/planted_race
 work=$PWD/build/sanitized-$kind
 logs=$work/logs
