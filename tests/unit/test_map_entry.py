@@ -6,6 +6,7 @@ import gc
 import pickle
 import sys
 import threading
+import time
 import warnings
 import weakref
 from fractions import Fraction
@@ -230,6 +231,18 @@ class TestRelease:
         assert entered(m) == 0
         m["k"] = 2
         m.entry("k", timeout=0).release()
+
+    def test_hands_the_key_to_a_waiter_that_has_lost_its_patience(self):
+        """Which lasts a millisecond at most: whoever comes then finds the key held, however fast."""
+        m = ConcurrentMap()
+        for _ in range(20):
+            e = m.entry("k")
+            waiter = waiting(lambda: m.entry("k"))
+            time.sleep(0.002)
+            e.release()
+            assert m.try_entry("k") is None
+            waiter.result().release()
+        assert_at_rest(m, {})
 
     def test_every_use_after_it_is_refused(self):
         m = ConcurrentMap({"k": 1})
