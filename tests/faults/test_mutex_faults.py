@@ -1,30 +1,9 @@
 """The Mutex under all that an interpreter can be told to check: the tests of its contract run again in each setting."""
 
-import sysconfig
-
 import pytest
 
 from tests.support.leaks import in_subprocess
-
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-
-RUN_TESTS = """
-import gc, sys
-import pytest
-
-gc.set_threshold({threshold})
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-x", *{tests!r}]))
-"""
-
-SETTINGS = {
-    # Development mode turns on the debug allocator and asyncio's debug mode.
-    "warnings as errors in development mode": {"options": ["-W", "error", "-X", "dev"]},
-    # Every block from the C library, which fills it when it is freed; without the GIL there is only Python's allocator.
-    "a collection at every allocation": {
-        "threshold": 1,
-        "env": {"PYTHONMALLOC": "debug" if FREE_THREADED else "malloc", "MALLOC_PERTURB_": "165"},
-    },
-}
+from tests.support.settings import SETTINGS, run_under
 
 TESTS = [
     f"tests/{name}.py"
@@ -34,8 +13,7 @@ TESTS = [
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_contract_holds_under(setting):
-    named = dict(SETTINGS[setting])
-    in_subprocess(RUN_TESTS.format(threshold=named.pop("threshold", 700), tests=TESTS), timeout=120, **named)
+    run_under(setting, TESTS)
 
 
 def test_uvloops_debug_mode():

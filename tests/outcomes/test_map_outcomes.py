@@ -1,6 +1,5 @@
 """Racing calls on one map: every result that is allowed, and why; anything else fails."""
 
-import functools
 import time
 
 import pytest
@@ -8,27 +7,7 @@ import pytest
 from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, ConcurrentSet, Timeout
 from tests.support.hostile import unraisable
 from tests.support.maps import Key, assert_at_rest, entered
-from tests.support.race import RACES, outcome, run_together
-
-
-def refused(function, *args):
-    """RuntimeError as a result."""
-    return lambda: outcome(function, RuntimeError)(*args)
-
-
-def raced(times):
-    """A test that is one race, run so many times."""
-
-    def repeated(race):
-        @functools.wraps(race)
-        def test(*args, **named):
-            for _ in range(times):
-                race(*args, **named)
-
-        return test
-
-    return repeated
-
+from tests.support.race import RACES, outcome, raced, refused, run_together
 
 KEYS = {"str": "k", "compared in Python": Key("k"), "clashing": Key("k", 5)}
 

@@ -1,6 +1,5 @@
 """Racing calls on one Mutex: every result that is allowed, and why; anything else fails."""
 
-import functools
 import time
 
 import pytest
@@ -8,13 +7,7 @@ import pytest
 from ferrule import Mutex, MutexGuard, Timeout
 from tests.support.hostile import unraisable
 from tests.support.mutexes import FREE, TAKEN
-from tests.support.race import RACES, outcome, run_together
-
-
-def refused(function, *args):
-    """RuntimeError as a result."""
-    return lambda: outcome(function, RuntimeError)(*args)
-
+from tests.support.race import RACES, outcome, raced, refused, run_together
 
 REFUSED = (RuntimeError, ValueError)
 """What a coroutine answers, as Python's own do, when it has ended and when it is being driven by somebody else."""
@@ -29,20 +22,6 @@ def step(coroutine):
     except REFUSED as error:
         return type(error)
     raise AssertionError("it suspended")
-
-
-def raced(times):
-    """A test that is one race, run so many times."""
-
-    def repeated(race):
-        @functools.wraps(race)
-        def test(*args, **named):
-            for _ in range(times):
-                race(*args, **named)
-
-        return test
-
-    return repeated
 
 
 @pytest.fixture(params=[False, True], ids=["eventually-fair", "fair"])

@@ -7,6 +7,7 @@ Nothing here decides a result by time: a timeout only tells a hang from a delay,
 """
 
 import faulthandler
+import functools
 import os
 import random
 import sys
@@ -16,7 +17,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HANG", "RACES", "Hung", "Running", "eventually", "outcome", "run_together", "spawn", "stacks", "storm"]
+__all__ = [
+    "HANG",
+    "RACES",
+    "Hung",
+    "Running",
+    "eventually",
+    "outcome",
+    "raced",
+    "refused",
+    "run_together",
+    "spawn",
+    "stacks",
+    "storm",
+]
 
 HANG = 30.0
 """Seconds after which a wait is a hang."""
@@ -161,3 +175,22 @@ def eventually(condition: Callable[[], Any], timeout: float = HANG) -> Any:
             raise Hung(f"{condition} was not true in {timeout:g} s\n{stacks()}")
         time.sleep(0.0005)
     return value
+
+
+def raced(times: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A test that is one race, run so many times."""
+
+    def repeated(race: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(race)
+        def test(*args: Any, **named: Any) -> None:
+            for _ in range(times):
+                race(*args, **named)
+
+        return test
+
+    return repeated
+
+
+def refused(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """The call, with RuntimeError as a result."""
+    return lambda: outcome(function, RuntimeError)(*args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,18 +16,19 @@ EVERY = 2
 """Every second file only: each contender counts them by one thread and by many."""
 
 
-class Contender:
+class Contender(ABC):
     """One way to count words into one table from threads."""
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
 
+    @abstractmethod
     def in_thread(self, words: Words) -> None:
-        raise NotImplementedError
+        """Counts them."""
 
+    @abstractmethod
     def counts(self) -> Mapping[str, int]:
         """When all threads are done."""
-        raise NotImplementedError
 
 
 class DictInLock(Contender):
