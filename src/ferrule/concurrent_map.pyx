@@ -77,6 +77,7 @@ from ferrule.raw_table cimport (
     free_index,
     free_table,
     hash_at_hand,
+    home_of,
     insert,
     kind_of,
     live_of,
@@ -88,6 +89,7 @@ from ferrule.raw_table cimport (
     spread,
     step,
     table_of,
+    visit_slot,
 )
 
 from ferrule.errors import MISSING, Timeout, WouldDeadlock
@@ -107,10 +109,8 @@ cdef extern from *:
     namespace ferrule {
     // number + n, a new reference, if both are exact ints of less than 63 bits or exact floats; else NULL, with nothing
     // set but where there was no memory. Allocates nothing that the collector tracks and calls nothing in Python.
-    inline PyObject* plain_sum(PyObject* number, PyObject* n) noexcept {
+    Py_NO_INLINE PyObject* uncommon_sum(PyObject* number, PyObject* n) noexcept {
         if (PyLong_CheckExact(number) && PyLong_CheckExact(n)) {
-            int64_t x, y;
-            if (short_int(number, &x) && short_int(n, &y)) return PyLong_FromLongLong(x + y);
             int overflow, overflow_n;
             long long a = PyLong_AsLongLongAndOverflow(number, &overflow);
             long long b = PyLong_AsLongLongAndOverflow(n, &overflow_n);
@@ -121,6 +121,13 @@ cdef extern from *:
         if (PyFloat_CheckExact(number) && PyFloat_CheckExact(n))
             return PyFloat_FromDouble(PyFloat_AS_DOUBLE(number) + PyFloat_AS_DOUBLE(n));
         return nullptr;
+    }
+
+    inline PyObject* plain_sum(PyObject* number, PyObject* n) noexcept {
+        int64_t x, y;
+        if (PyLong_CheckExact(number) && PyLong_CheckExact(n) && short_int(number, &x) && short_int(n, &y))
+            return PyLong_FromLongLong(x + y);
+        return uncommon_sum(number, n);
     }
     }
     """
@@ -482,11 +489,13 @@ cdef void _detach_locked(Shard* shard, Table** table, Table** following) noexcep
 cdef void _drop_table(Table* table) noexcept:
     """Drops all references of a table that is nobody's any more, and frees it."""
     cdef size_t index
+    cdef Slot* slot
     if table == NULL:
         return
     for index in range(table.cleared):
-        drop(table.slots[index].key)
-        drop(table.slots[index].value)
+        slot = visit_slot(table, index)
+        drop(slot.key)
+        drop(slot.value)
     free_table(table)
 
 
@@ -679,6 +688,24 @@ cdef inline bint _put_at_home_locked(Shard* shard, Probe* probe, PyObject* value
     return done
 
 
+cdef inline PyObject* _add_at_home_locked(Shard* shard, Probe* probe, PyObject* n, PyObject** old) noexcept nogil:
+    """Adds to the value of a key whose home has this very object: gives the sum, a new reference, and the old value's.
+
+    NULL, and nothing has changed, if it is not so, or the sum is not plain.
+    """
+    cdef PyObject* sum = NULL
+    cdef Slot* slot
+    shard.latch.lock()
+    slot = home_of(table_of(&shard.tables, probe.hash), probe.hash)
+    if slot.key == probe.key and not _is_held(shard, probe.hash):
+        sum = plain_sum(slot.value, n)
+        if sum != NULL:
+            old[0] = slot.value
+            slot.value = take(sum)
+    shard.latch.unlock()
+    return sum
+
+
 cdef int _put(_Sharded self, Shard* shard, Probe* probe, PyObject* value, PyObject** old) except -1:
     """PUT: PRESENT or ABSENT, and a new reference to what was there."""
     cdef Change change
@@ -780,12 +807,14 @@ cdef int _traverse_entry(PyObject* slot, visitproc visit, void* arg) noexcept:
 cdef int _traverse_table(Table* table, visitproc visit, void* arg) noexcept:
     cdef size_t index
     cdef int stopped = 0
+    cdef Slot* slot
     if table != NULL and table.live:
         for index in range(table.cleared):
-            if table.slots[index].key != NULL:
-                stopped = visit(table.slots[index].key, arg)
+            slot = visit_slot(table, index)
+            if slot.key != NULL:
+                stopped = visit(slot.key, arg)
                 if not stopped:
-                    stopped = visit(table.slots[index].value, arg)
+                    stopped = visit(slot.value, arg)
                 if stopped:
                     return stopped
     return 0

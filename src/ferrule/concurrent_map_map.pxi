@@ -1,7 +1,6 @@
 """ConcurrentMap; part of concurrent_map.pyx."""
 
 cdef object _NO_DEFAULT = object()
-cdef object _ZERO = 0       # increment()'s default, told from an argument by identity
 
 
 @cython.final
@@ -226,28 +225,13 @@ cdef class ConcurrentMap(_Sharded):
         One step for ints and floats. Other values are added with the key entered.
         """
         cdef Probe probe
-        cdef Change change
-        cdef Shard* shard
-        cdef int outcome
-        if default is _ZERO and type(n) is int:
-            start = n
-        else:
-            start = _plain_sum(default, n)
-            if start is None:
-                return _increment_slow(self, key, n, default)
-        shard = _aim(self, &probe, key)
-        change.entry = change.old = change.sum = NULL
-        change.value = <PyObject*>n
-        change.start = <PyObject*>start
-        outcome = _change(self, shard, &probe, &change, INCREMENT)
-        if outcome == ABSENT:
-            return start
-        if outcome == NOT_PLAIN:
-            if PyErr_Occurred():
-                raise MemoryError
-            return _increment_slow(self, key, n, default)
-        drop(change.old)
-        return move(change.sum)
+        cdef Shard* shard = _aim(self, &probe, key)
+        cdef PyObject* old
+        cdef PyObject* sum = _add_at_home_locked(shard, &probe, <PyObject*>n, &old)
+        if sum != NULL:
+            drop(old)
+            return move(sum)
+        return _increment(self, shard, &probe, n, default)
 
     def compute(self, key, f, /):
         """Calls `f(value or MISSING)` once, with the key entered, and sets what it gives; returns the value then.
@@ -358,9 +342,32 @@ cdef inline object _plain_sum(object number, object n):
     return move(sum) if sum != NULL else None
 
 
-cdef object _increment_slow(ConcurrentMap self, object key, object n, object default):
+cdef object _increment(ConcurrentMap self, Shard* shard, Probe* probe, object n, object default):
+    """increment() where the key is not at home, or the sum is not plain, or there was no memory for it."""
+    cdef Change change
+    cdef int outcome
+    if PyErr_Occurred():
+        raise MemoryError
+    start = _plain_sum(default, n)
+    if start is None:
+        return _increment_slow(self, shard, probe, n, default)
+    change.entry = change.old = change.sum = NULL
+    change.value = <PyObject*>n
+    change.start = <PyObject*>start
+    outcome = _change(self, shard, probe, &change, INCREMENT)
+    if outcome == ABSENT:
+        return start
+    if outcome == NOT_PLAIN:
+        if PyErr_Occurred():
+            raise MemoryError
+        return _increment_slow(self, shard, probe, n, default)
+    drop(change.old)
+    return move(change.sum)
+
+
+cdef object _increment_slow(ConcurrentMap self, Shard* shard, Probe* probe, object n, object default):
     """increment() where Python must add."""
-    cdef Entry entry = _enter_key(self, key, NEVER, &ENTER)
+    cdef Entry entry = _enter(self, shard, <object>probe.key, probe.hash, NEVER, &ENTER)
     cdef PyObject* value
     try:
         value = _entry_get(entry)

@@ -20,12 +20,16 @@ one: so a probe that has stopped at a key, for a comparison in Python, meets all
 Linear probing: Knuth, The Art of Computer Programming, volume 3, 6.4. The multiplicative hash is of the same section.
 Everything here is called under the latch of the shard that has the table.
 """
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ferrule._core.owned cimport retain, take
+
+cdef extern from "Python.h":
+    # With a thread state. "nogil" says only that nothing in Python is called, as the latches ask.
+    void* PyMem_Malloc(size_t) noexcept nogil
+    void PyMem_Free(void*) noexcept nogil
 
 cdef extern from *:
     """
@@ -112,6 +116,16 @@ cdef extern from *:
         return -1;
     }
 
+    // Asks the cache for what a visit or a count of references touches of an object, which may be NULL.
+    inline void prefetch(PyObject* of) noexcept {
+    #if defined(__GNUC__) || defined(__clang__)
+        __builtin_prefetch(of, 1);
+    #ifndef Py_GIL_DISABLED
+        __builtin_prefetch(reinterpret_cast<char*>(of) - 16, 1);    // what the collector keeps in front
+    #endif
+    #endif
+    }
+
     // Spreads a hash over all 64 bits; one to one, so that equality of the results is equality of hashes.
     inline uint64_t spread(Py_hash_t hash) noexcept {
         uint64_t bits = static_cast<uint64_t>(hash);
@@ -129,6 +143,7 @@ cdef extern from *:
     int same_key "ferrule::same_key"(PyObject*, PyObject*, KeyKind) noexcept nogil
     bint short_int "ferrule::short_int"(PyObject*, int64_t*) noexcept nogil
     Py_hash_t hash_at_hand "ferrule::hash_at_hand"(PyObject*, KeyKind) noexcept nogil
+    void prefetch "ferrule::prefetch"(PyObject*) noexcept nogil
     uint64_t spread "ferrule::spread"(Py_hash_t) noexcept nogil
 
 cdef enum:
@@ -136,6 +151,7 @@ cdef enum:
     STEP = 16       # slots that an insertion moves while a table is being replaced
     SMALLEST = 8    # slots
     AHEAD = 128     # slots that are cleared at a time
+    VISITED = 16     # slots between one whose objects are visited and one whose objects the cache is asked for
 
 cdef struct Slot:
     uint64_t hash           # in force if there is a key; DEAD or 0 if not
@@ -187,7 +203,7 @@ cdef struct Probe:          # a look for one key; zero but for the first fields 
 
 cdef inline Table* new_table(Tables* tables, size_t slots) noexcept nogil:
     """A table of so many slots, a power of two, of which the first are cleared; NULL without memory."""
-    cdef Table* table = <Table*>PyMem_RawMalloc(sizeof(Table) + slots * sizeof(Slot))
+    cdef Table* table = <Table*>PyMem_Malloc(sizeof(Table) + slots * sizeof(Slot))
     if table != NULL:
         tables.ids += 1
         table.id = tables.ids
@@ -217,7 +233,7 @@ cdef inline void clear_to(Table* table, size_t end) noexcept nogil:
 
 cdef inline void free_table(Table* table) noexcept nogil:
     if table.limit:
-        PyMem_RawFree(table)
+        PyMem_Free(table)
 
 
 cdef inline size_t limit_of(size_t slots) noexcept nogil:
@@ -240,6 +256,10 @@ cdef inline size_t live_of(Tables* tables) noexcept nogil:
 cdef inline Table* table_of(Tables* tables, uint64_t hash) noexcept nogil:
     """Where keys of that hash are."""
     return tables.table if tables.next == NULL or hash >= tables.frontier else tables.next
+
+
+cdef inline Slot* home_of(Table* table, uint64_t hash) noexcept nogil:
+    return &table.slots[hash >> table.shift]
 
 
 cdef inline bint is_empty(Slot* slot) noexcept nogil:
@@ -293,6 +313,14 @@ cdef inline Look find(Tables* tables, Probe* probe) noexcept nogil:
         probe.index = home
         return PRESENT
     return find_from_home(tables, probe)
+
+
+cdef inline Slot* visit_slot(Table* table, size_t index) noexcept nogil:
+    """The slot, for a walk that touches the objects of each: they lie anywhere, so those to come are asked for now."""
+    if index + VISITED < table.cleared:
+        prefetch(table.slots[index + VISITED].key)
+        prefetch(table.slots[index + VISITED].value)
+    return &table.slots[index]
 
 
 cdef inline Slot* find_same(Tables* tables, uint64_t hash, PyObject* key) noexcept nogil:
@@ -434,15 +462,14 @@ cdef inline bint put_at_home(
     and gives that of the value that was there, or NULL. Where most writes end.
     """
     cdef Table* table = table_of(tables, hash)
-    cdef size_t home = hash >> table.shift
-    cdef Slot* slot = &table.slots[home]
+    cdef Slot* slot = home_of(table, hash)
     if slot.key == key:
         old[0] = slot.value
         slot.value = take(value)
         return True
     if is_empty(slot) and tables.next == NULL and table.used < table.limit:
         old[0] = NULL
-        fill(table, home, hash, take(key), take(value))
+        fill(table, slot - table.slots, hash, take(key), take(value))
         tables.inserts += 1
         return True
     return False
