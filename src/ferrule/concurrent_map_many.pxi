@@ -230,6 +230,9 @@ cdef int _set_many(_Sharded map, dict items) except -1:
 
 # --- snapshots and copies --------------------------------------------------------------------------------------------
 
+cdef extern from *:
+    dict dict_for "__Pyx_PyDict_NewPresized"(Py_ssize_t keys)
+
 cdef struct Snapshot:
     Item* items             # references to keys and values
     size_t room
@@ -243,7 +246,7 @@ cdef void _copy_table(Table* table, Snapshot* snapshot) noexcept nogil:
     if table == NULL or table.live == 0:
         return
     for index in range(table.cleared):
-        slot = &table.slots[index]
+        slot = visit_slot(table, index)
         if slot.key != NULL:
             snapshot.items[snapshot.count].hash = slot.hash
             snapshot.items[snapshot.count].key = take(slot.key)
@@ -294,9 +297,10 @@ cdef void _free_snapshot(Snapshot* snapshot) noexcept:
 cdef dict _to_dict(_Sharded self):
     cdef Snapshot snapshot
     cdef size_t index
-    cdef dict result = {}
+    cdef dict result
     _take_snapshot(self, 0, 1 << self._bits, &snapshot)
     try:
+        result = dict_for(snapshot.count)
         for index in range(snapshot.count):
             PyDict_SetItem(result, <object>snapshot.items[index].key, <object>snapshot.items[index].value)
     finally:

@@ -8,11 +8,37 @@ cdef enum Part:
 cdef extern from *:
     """
     namespace ferrule {
+    // Whether nobody but its one owner, which is seen by this thread, has a reference: nobody can get one meanwhile.
+    inline bool is_only_reference(PyObject* of) noexcept {
+    #ifdef Py_GIL_DISABLED
+        return _Py_IsOwnedByCurrentThread(of) && _Py_atomic_load_uint32_relaxed(&of->ob_ref_local) == 1 &&
+               _Py_atomic_load_ssize_relaxed(&of->ob_ref_shared) == 0;
+    #else
+        return Py_REFCNT(of) == 1;
+    #endif
+    }
+
+    // Fills an empty cache, which keeps what it has until its end.
+    inline void keep(PyObject** cache, PyObject* pair) noexcept {
+    #ifdef Py_GIL_DISABLED
+        void* empty = nullptr;
+        Py_INCREF(pair);
+        if (!_Py_atomic_compare_exchange_ptr(cache, &empty, pair)) Py_DECREF(pair);
+    #else
+        Py_INCREF(pair);
+        *cache = pair;
+    #endif
+    }
+
     // (key, value); both references move in. The tuple that `cache` has is used again if nobody else has it.
     inline PyObject* pair_of(PyObject** cache, PyObject* key, PyObject* value) noexcept {
+    #ifdef Py_GIL_DISABLED
+        PyObject* pair = static_cast<PyObject*>(_Py_atomic_load_ptr(cache));
+    #else
         PyObject* pair = *cache;
-    #ifndef Py_GIL_DISABLED
-        if (pair != nullptr && Py_REFCNT(pair) == 1) {
+    #endif
+        bool is_first = pair == nullptr;
+        if (!is_first && is_only_reference(pair)) {
             PyObject* old_key = PyTuple_GET_ITEM(pair, 0);
             PyObject* old_value = PyTuple_GET_ITEM(pair, 1);
             PyTuple_SET_ITEM(pair, 0, key);
@@ -23,7 +49,6 @@ cdef extern from *:
             Py_DECREF(old_value);
             return pair;
         }
-    #endif
         pair = PyTuple_New(2);
         if (pair == nullptr) {
             Py_DECREF(key);
@@ -32,12 +57,7 @@ cdef extern from *:
         }
         PyTuple_SET_ITEM(pair, 0, key);
         PyTuple_SET_ITEM(pair, 1, value);
-    #ifndef Py_GIL_DISABLED
-        if (*cache == nullptr) {
-            Py_INCREF(pair);
-            *cache = pair;
-        }
-    #endif
+        if (is_first) keep(cache, pair);
         return pair;
     }
     }

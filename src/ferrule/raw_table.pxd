@@ -306,12 +306,15 @@ cdef inline Look find_from_home(Tables* tables, Probe* probe) noexcept nogil:
 cdef inline Look find(Tables* tables, Probe* probe) noexcept nogil:
     """Looks for the probe's key; after an ASK, goes on behind the key that was compared."""
     cdef Table* table = table_of(tables, probe.hash)
-    cdef size_t home = probe.hash >> table.shift
-    # The very key object, at home, at the first look: where most looks end.
-    if table.slots[home].key == probe.key and probe.asked == NULL:
+    cdef Slot* slot = home_of(table, probe.hash)
+    # The very key object, or nothing, at home, at the first look: where most looks end.
+    if probe.asked == NULL:
         probe.table = table
-        probe.index = home
-        return PRESENT
+        probe.index = slot - table.slots
+        if slot.key == probe.key:
+            return PRESENT
+        if is_empty(slot):
+            return ABSENT
     return find_from_home(tables, probe)
 
 
