@@ -464,6 +464,8 @@ cdef const char* _check_table(Tables* tables, Table* table) noexcept nogil:
             home = (home + 1) & table.mask
     if table.cleared <= table.mask and (table != tables.next or table.slots[table.cleared - 1].hash != 0):
         return b"slots that are not cleared in reach"
+    if table == tables.next and table.cleared <= tables.frontier >> table.shift:
+        return b"homes before the frontier that are not cleared"
     if used != table.used or live != table.live:
         return b"wrong counts"
     if used > table.mask:
