@@ -135,6 +135,9 @@ class TestRemoveIf:
         assert_at_rest(m, {"b": 3})
 
 
+STORED = "a key"
+
+
 class TestIncrement:
     def test_starts_at_the_default(self):
         m = ConcurrentMap()
@@ -168,14 +171,24 @@ class TestIncrement:
             (Counter("a"), Counter("b")),
         ],
     )
-    def test_adds_as_python_does(self, value, n):
-        m = ConcurrentMap({"a": value})
-        total = m.increment("a", n)
-        assert total == m["a"] == value + n
-        assert type(total) is type(m["a"]) is type(value + n)
+    @pytest.mark.parametrize("asked", [STORED, "".join(STORED)], ids=["the same key", "an equal key"])
+    def test_adds_as_python_does(self, asked, value, n):
+        m = ConcurrentMap({STORED: value})
+        total = m.increment(asked, n)
+        assert total == m[STORED] == value + n
+        assert type(total) is type(m[STORED]) is type(value + n)
         assert m.increment("b", n, value) == value + n
         assert m["b"] == value + n
         m._check()
+
+    @pytest.mark.parametrize("asked", [STORED, "".join(STORED)], ids=["the same key", "an equal key"])
+    def test_has_one_reference_to_the_sum_and_none_to_what_it_replaces(self, asked):
+        old, other = int("1000000"), int("1000002")
+        m = ConcurrentMap({STORED: old, "other": other})
+        before = sys.getrefcount(old)
+        total = m.increment(asked)
+        assert sys.getrefcount(old) == before - 1
+        assert sys.getrefcount(total) == sys.getrefcount(other)
 
     def test_passes_on_what_add_raises(self):
         m = ConcurrentMap({"a": "text", "b": hostile(__add__=raising(Broken)), "c": 1e308})
