@@ -248,9 +248,9 @@ cdef void _copy_table(Table* table, Snapshot* snapshot) noexcept nogil:
     for index in range(table.cleared):
         slot = visit_slot(table, index)
         if slot.key != NULL:
-            snapshot.items[snapshot.count].hash = slot.hash
-            snapshot.items[snapshot.count].key = take(slot.key)
-            snapshot.items[snapshot.count].value = take(slot.value)
+            snapshot.items[snapshot.count] = slot[0]
+            retain(slot.key)
+            retain(slot.value)
             snapshot.count += 1
 
 

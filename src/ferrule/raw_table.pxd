@@ -500,10 +500,7 @@ cdef inline void remove_slot(Tables* tables, Table* table, size_t index, uint64_
         replace_table(tables, max(slots_for(table.live * 2), tables.least), thread)
 
 
-cdef struct Item:
-    uint64_t hash
-    PyObject* key
-    PyObject* value
+ctypedef Slot Item      # a slot with a key, copied
 
 
 cdef inline bint scan(
@@ -526,9 +523,7 @@ cdef inline bint scan(
         if slot.key != NULL and slot.hash >= since[0] and slot.hash >> table.shift <= index:
             if found == room:
                 return False
-            items[found].hash = slot.hash
-            items[found].key = slot.key
-            items[found].value = slot.value
+            items[found] = slot[0]
             found += 1
         index += 1
         if is_empty(slot) and index <= table.mask:
@@ -544,9 +539,7 @@ cdef inline bint scan(
             if slot.key != NULL and slot.hash >= since[0] and slot.hash >> table.shift > wrapped:
                 if found == room:
                     return False
-                items[found].hash = slot.hash
-                items[found].key = slot.key
-                items[found].value = slot.value
+                items[found] = slot[0]
                 found += 1
             wrapped += 1
     if is_next:

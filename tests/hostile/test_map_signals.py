@@ -8,7 +8,7 @@ SETUP = """
 import signal, sys, threading, time
 from ferrule import ConcurrentMap, Timeout, WouldDeadlock
 from tests.support.maps import Key, assert_at_rest, entered, in_thread, sleeps, this_thread, waiting
-from tests.support.processes import signal_when
+from tests.support.processes import signal_when, storm_of_interrupts
 from tests.support.race import HANG, eventually, spawn
 
 MAIN, SLEEPER = threading.main_thread().ident, this_thread()
@@ -285,7 +285,7 @@ assert_at_rest(m, {{"k": 1, "j": 2}})
 def test_a_storm_of_interrupts_while_keys_are_passed_around_loses_nothing(wait):
     run(f"""
 m["k"] = m["j"] = 0
-stop, mine = [], []
+stop = []
 
 def count(*entries):
     with entries[-1] as e:
@@ -299,11 +299,6 @@ def attempt():
     except Timeout:
         pass
 
-def handler(signum, frame):
-    # The frame is attempt's while it waits, and never while anything is counted.
-    if frame is not None and frame.f_code is attempt.__code__ and not stop:
-        raise KeyboardInterrupt
-
 def work():
     done = 0
     while not stop:
@@ -315,19 +310,9 @@ def work():
         time.sleep(0)
     return done
 
-signal.signal(signal.SIGALRM, handler)
 working = [spawn(work) for _ in range(3)]
-attempts = interrupts = 0
-deadline = time.monotonic() + 1
-signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-while time.monotonic() < deadline or not interrupts:
-    attempts += 1
-    try:
-        attempt()
-    except KeyboardInterrupt:
-        interrupts += 1
+attempts, _ = storm_of_interrupts(attempt)
 stop.append(True)
-signal.setitimer(signal.ITIMER_REAL, 0)
 done = sum(one.result() for one in working)
 assert m["j"] == done, (m["j"], done)
 assert 2 * done <= m["k"] <= 2 * done + attempts

@@ -8,7 +8,7 @@ SETUP = """
 import signal, threading, time
 from ferrule import Mutex, Timeout, WouldDeadlock
 from tests.support.mutexes import FREE, TAKEN, kinds
-from tests.support.processes import signal_when
+from tests.support.processes import signal_when, storm_of_interrupts
 from tests.support.race import HANG, eventually, spawn
 
 MAIN = threading.main_thread().ident
@@ -276,11 +276,6 @@ def attempt():
     except Timeout:
         pass
 
-def handler(signum, frame):
-    # The frame is attempt's while it waits.
-    if frame is not None and frame.f_code is attempt.__code__ and not stop:
-        raise KeyboardInterrupt
-
 def count():
     mine = 0
     while not stop:
@@ -290,18 +285,9 @@ def count():
             time.sleep(0)
     return mine
 
-signal.signal(signal.SIGALRM, handler)
 counting = [spawn(count) for _ in range(3)]
-interrupts = 0
-deadline = time.monotonic() + 1
-signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-while time.monotonic() < deadline or not interrupts:
-    try:
-        attempt()
-    except KeyboardInterrupt:
-        interrupts += 1
+storm_of_interrupts(attempt)
 stop.append(True)
-signal.setitimer(signal.ITIMER_REAL, 0)
 total = sum(one.result() for one in counting)
 with mutex.lock(timeout=HANG) as guard:
     assert guard.value == total, (guard.value, total)

@@ -8,7 +8,7 @@ from ferrule._core.parking import sleepers
 
 from .race import Running, eventually, spawn
 
-__all__ = ["CLASH", "Key", "assert_at_rest", "end", "entered", "in_thread", "sleeps", "this_thread", "waiting"]
+__all__ = ["CLASH", "Key", "Pairs", "assert_at_rest", "end", "entered", "in_thread", "sleeps", "this_thread", "waiting"]
 
 CLASH = 2**61 - 1
 """Ints that differ by this have equal hashes, on 64-bit builds: hash(5) == hash(5 + CLASH)."""
@@ -29,6 +29,19 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.name!r}, {self.code})"
+
+
+class Pairs:
+    """Not a mapping by name, but with keys() and []."""
+
+    def __init__(self, items: dict[Any, Any]) -> None:
+        self._items = items
+
+    def keys(self) -> Any:
+        return self._items.keys()
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._items[key]
 
 
 def in_thread(function: Callable[..., Any], *args: Any) -> Any:

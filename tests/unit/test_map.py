@@ -12,7 +12,7 @@ import pytest
 import ferrule
 from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, FrozenMap
 from tests.support.hostile import hostile, raising, returning
-from tests.support.maps import Key, assert_at_rest, entered
+from tests.support.maps import Key, Pairs, assert_at_rest, entered
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -38,19 +38,6 @@ class CountedKey:
     def __eq__(self, other):
         self.compared += 1
         return isinstance(other, CountedKey)
-
-
-class Pairs:
-    """Not a mapping by name, but with keys() and []."""
-
-    def __init__(self, items):
-        self.items_ = items
-
-    def keys(self):
-        return self.items_.keys()
-
-    def __getitem__(self, key):
-        return self.items_[key]
 
 
 class TestMaking:

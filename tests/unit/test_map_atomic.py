@@ -10,7 +10,7 @@ import pytest
 
 from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, FrozenMap, WouldDeadlock
 from tests.support.hostile import calling, hostile, raising, returning
-from tests.support.maps import Key, assert_at_rest, entered
+from tests.support.maps import Key, Pairs, assert_at_rest, entered
 
 ANSWERS = [MISSING, REMOVE, ABORT]
 """What stands for an answer, so that it is no value."""
@@ -18,19 +18,6 @@ ANSWERS = [MISSING, REMOVE, ABORT]
 
 class Broken(Exception):
     """What a test's own function raises."""
-
-
-class Pairs:
-    """Not a mapping by name, but with keys() and []."""
-
-    def __init__(self, items):
-        self.items_ = items
-
-    def keys(self):
-        return self.items_.keys()
-
-    def __getitem__(self, key):
-        return self.items_[key]
 
 
 class TestInsert:
