@@ -270,14 +270,14 @@ class TestClosedLoops:
 
 
 class Refusing:
-    """A call_soon_threadsafe that raises, some times, before or after it took effect."""
+    """A method of a loop that raises, some times, before or after it took effect."""
 
-    def __init__(self, loop, error, times, effect):
-        self._call = loop.call_soon_threadsafe
+    def __init__(self, loop, method, error, times, effect):
+        self._call = getattr(loop, method)
         self._error = error
         self._times = times
         self._effect = effect
-        loop.call_soon_threadsafe = self
+        setattr(loop, method, self)
 
     def __call__(self, *args):
         if self._times == 0:
@@ -290,18 +290,19 @@ class Refusing:
 
 @pytest.mark.parametrize("effect", [False, True], ids=["without-effect", "with-effect"])
 @pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("method", ["call_soon_threadsafe", "is_closed"])
 class TestCallsThatRaise:
-    """A signal handler may raise inside call_soon_threadsafe, before or after it has done its work."""
+    """A signal handler may raise inside what a loop is asked and told, before or after that has done its work."""
 
-    def test_in_the_main_thread_it_is_raised_later_and_nothing_is_lost(self, times, effect, loop_name):
+    def test_in_the_main_thread_it_is_raised_later_and_nothing_is_lost(self, method, times, effect, loop_name):
         gate = probe.Gate()
         loop = new_loop(loop_name)
-        Refusing(loop, KeyboardInterrupt("mine"), times, effect)
+        Refusing(loop, method, KeyboardInterrupt("mine"), times, effect)
         tasks = park(loop, (gate, 3))
         with pytest.raises(KeyboardInterrupt, match="mine"):
             gate.release(3)
             time.sleep(0)
-        del loop.call_soon_threadsafe
+        delattr(loop, method)
         assert loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks), HANG)) == [True] * 3
         assert (gate.permits, gate.waiting) == (0, 0)
         tasks = park(loop, (gate, 1))
@@ -309,10 +310,10 @@ class TestCallsThatRaise:
         assert loop.run_until_complete(asyncio.wait_for(tasks[0], HANG)) is True
         loop.close()
 
-    def test_in_another_thread_it_is_reported_and_nothing_is_lost(self, times, effect, loop_name):
+    def test_in_another_thread_it_is_reported_and_nothing_is_lost(self, method, times, effect, loop_name):
         gate = probe.Gate()
         loop = new_loop(loop_name)
-        Refusing(loop, MemoryError("mine"), times, effect)
+        Refusing(loop, method, MemoryError("mine"), times, effect)
         tasks = park(loop, (gate, 3))
         with unraisable() as reported:
             spawn(gate.release, 3).result()
@@ -321,12 +322,12 @@ class TestCallsThatRaise:
         assert (gate.permits, gate.waiting) == (0, 0)
         loop.close()
 
-    def test_the_permissions_that_come_after_it_arrive(self, times, effect, loop_name):
+    def test_the_permissions_that_come_after_it_arrive(self, method, times, effect, loop_name):
         """What is left of the calls that raised, dying late, takes nothing from those who come after."""
         gate = probe.Gate()
         loop = new_loop(loop_name)
         error = MemoryError("mine")
-        Refusing(loop, error, times, effect)
+        Refusing(loop, method, error, times, effect)
         tasks = park(loop, (gate, 3))
         with unraisable():
             spawn(gate.release).result()

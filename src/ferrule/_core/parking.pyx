@@ -313,10 +313,21 @@ cdef void _ring(Mailbox mailbox, WakeList* more) noexcept:
 
 cdef bint is_closed(object loop) noexcept:
     """Whether the loop will never call anybody again."""
-    try:
-        return loop.is_closed()
-    except Exception:       # a loop that the collector has taken apart
-        return True
+    cdef object raised = None
+    cdef bint closed = True     # where it cannot be asked: the collector has taken it apart
+    cdef int _attempt
+    for _attempt in range(3):
+        try:
+            closed = loop.is_closed()
+            break
+        except BaseException as error:
+            raised = error
+    else:
+        if isinstance(raised, (AttributeError, TypeError)):
+            return True
+    if raised is not None:
+        raise_later(raised)     # a signal handler's, and not before: it would be raised within the next call
+    return closed
 
 
 cdef void _bury(Mailbox mailbox, WakeList* more) noexcept:
