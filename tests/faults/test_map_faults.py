@@ -1,5 +1,7 @@
 """The map under all that an interpreter can be told to check, and with every allocation failing in turn."""
 
+import sys
+
 import pytest
 
 from tests.support.leaks import in_subprocess
@@ -61,6 +63,8 @@ def fails(call, most=400):
         assert_at_rest(m)
     raise AssertionError("an allocation failed in each of %d calls" % most)
 
+# Made here: an interpreter may crash where there is no memory for a function (3.12, 3.13), which is not what is tested.
+yes, no, five, remove = (lambda *_: True), (lambda *_: False), (lambda old: 5), (lambda old: REMOVE)
 ATOMIC = {atomic}
 print(fails(lambda m: {call}))
 """
@@ -76,15 +80,15 @@ CALLS = {
     "insert": "m.insert(absent, 5)",
     "compare_and_set": "m.compare_and_set('text', 2000, 3000)",
     "compare_and_set of an absent key": "m.compare_and_set(absent, MISSING, 3000)",
-    "remove_if": "m.remove_if(present, lambda value: True)",
+    "remove_if": "m.remove_if(present, yes)",
     "increment an int": "m.increment(present)",
     "increment a float": "m.increment(7, 1.5)",
     "increment a big int": "m.increment('big')",
     "increment an absent key": "m.increment(absent, 1000)",
-    "compute": "m.compute(present, lambda old: 5)",
-    "compute that removes": "m.compute(present, lambda old: REMOVE)",
-    "retain": "m.retain(lambda key, value: True)",
-    "retain that removes": "m.retain(lambda key, value: False)",
+    "compute": "m.compute(present, five)",
+    "compute that removes": "m.compute(present, remove)",
+    "retain": "m.retain(yes)",
+    "retain that removes": "m.retain(no)",
     "entry": "m.entry(present).release()",
     "try_entry": "m.try_entry(absent).release()",
     "entries": "m.entries(present, absent, 'text', clash).release()",
@@ -117,6 +121,8 @@ LISTS = {"entries", "set_many"}
 @pytest.mark.parametrize("call", CALLS)
 def test_every_allocation_failing_in_turn(call):
     pytest.importorskip("_testcapi", reason="this interpreter was built without its test modules")
+    if sys.version_info[:2] == (3, 12) and call in {"copy", "|"}:
+        pytest.skip("where there is no memory for a frame object, 3.12 drops the frame's locals twice")
     if FREE_THREADED and call in LISTS:
         pytest.skip("PyList_New() of this interpreter crashes where its array cannot be allocated (gh-118331)")
     in_subprocess(NO_MEMORY.replace("{call}", CALLS[call]).replace("{atomic}", str(call not in NOT_ATOMIC)), timeout=60)

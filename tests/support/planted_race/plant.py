@@ -5,11 +5,19 @@ import threading
 
 import planted
 
+
+def race(start: threading.Barrier) -> None:
+    start.wait()
+    planted.race(100_000)
+
+
 if sys.argv[1] == "race":
-    threads = [threading.Thread(target=planted.race, args=(100_000,)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for _ in range(20):  # one of two that the machine lets run one after the other may go unseen
+        start = threading.Barrier(2)
+        threads = [threading.Thread(target=race, args=[start]) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 else:
     planted.overflow(4)
