@@ -82,7 +82,7 @@ lint: $(VENV)/lint.stamp
 
 # The tests of typing are here too, since `make test` skips them where mypy is not installed.
 types: $(VENV)/ready.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
-	$(bin)/mypy src tests/typing/accepted.py tests/typing/accepted_map.py
+	$(bin)/mypy src tests/typing/accepted*.py
 	$(bin)/stubtest ferrule --ignore-missing-stub --allowlist tests/typing/stubtest.txt
 	$(bin)/python -m pytest -q tests/typing
 

@@ -48,6 +48,17 @@ def _scales(title: str, scenario: str, factor: float, *interpreters: str) -> Tar
     return Target(title, "map", scenario, 2, MAP, dict.fromkeys(interpreters, (MAP, factor)), peer_threads=1)
 
 
+CHANNEL = "ferrule channel"
+
+
+def _channel(title: str, scenario: str, threads: int, beat: dict[str, tuple[str, float]]) -> Target:
+    return Target(title, "channel", scenario, threads, CHANNEL, beat)
+
+
+SIMPLE, THREAD, STD_CONCURRENT = "queue.SimpleQueue", "queue.Queue", "ft_utils.StdConcurrentQueue"
+JANUS, CULSANS, AIOLOGIC_SIMPLE = "janus.Queue", "culsans.Queue", "aiologic.SimpleQueue"
+ASYNCIO, ANYIO = "asyncio.Queue", "anyio memory stream"
+CALL_SOON = "call_soon_threadsafe, SimpleQueue"
 CACHEBOX, FT_UTILS, CEREGGII = "cachebox.Cache", "ft_utils.ConcurrentDict", "cereggii.AtomicDict"
 LOCKED, DICT = "dict + threading.Lock", "dict"
 
@@ -115,4 +126,41 @@ TARGETS = [
     _scales("map Exchange, equal str keys, 2 threads beside 1", "exchange_str_equal", 0.77, "3.13t"),
     _scales("map RapidGrow, equal int keys, 2 threads beside 1", "rapid_grow_int_equal", 0.77, "3.13t"),
     _scales("map RapidGrow, equal str keys, 2 threads beside 1", "rapid_grow_str_equal", 0.77, "3.13t"),
+    _channel("channel in one thread, capacity 100", "seq_bounded", 1, _than(JANUS, 22.0)),
+    _channel("channel in one thread, unbounded", "seq_unbounded", 1, {"3.11": (SIMPLE, 1.4), "3.13t": (SIMPLE, 1.2)}),
+    _channel("channel 1 to 1, capacity 1", "spsc_1", 2, {"3.11": (THREAD, 2.5), "3.13t": (STD_CONCURRENT, 10.0)}),
+    _channel("channel 1 to 1, capacity 100", "spsc_100", 2, {"3.11": (JANUS, 15.0), "3.13t": (STD_CONCURRENT, 25.0)}),
+    _channel("channel 2 to 2, capacity 100", "mpmc_100", 4, {"3.11": (THREAD, 10.0), "3.13t": (JANUS, 12.0)}),
+    _channel("channel 1 to 1, unbounded", "spsc_unbounded", 2, {"3.11": (SIMPLE, 1.3), "3.13t": (SIMPLE, 1.8)}),
+    _channel("channel ping-pong, 2 threads", "ping_pong", 2, {"3.11": (SIMPLE, 1.2), "3.13t": (SIMPLE, 3.0)}),
+    _channel("channel in one task, capacity 100", "asyncio_seq", 1, {"3.11": (ASYNCIO, 7.0), "3.13t": (ASYNCIO, 8.0)}),
+    _channel("channel task to task, capacity 1", "asyncio_spsc_1", 1, _than(ANYIO, 3.0)),
+    _channel(
+        "channel task to task, capacity 100", "asyncio_spsc_100", 1, {"3.11": (ASYNCIO, 6.0), "3.13t": (ASYNCIO, 8.0)}
+    ),
+    _channel("channel ping-pong, 2 tasks", "asyncio_ping_pong", 1, _than(ASYNCIO, 2.2)),
+    _channel(
+        "channel thread to task, capacity 100",
+        "asyncio_from_thread_100",
+        2,
+        {"3.11": (CULSANS, 10.0), "3.13t": (JANUS, 10.0)},
+    ),
+    _channel(
+        "channel thread to task, unbounded",
+        "asyncio_from_thread_unbounded",
+        2,
+        {"3.11": (AIOLOGIC_SIMPLE, 5.0), "3.13t": (AIOLOGIC_SIMPLE, 8.0)},
+    ),
+    _channel(
+        "channel thread to task and back",
+        "asyncio_there_and_back",
+        2,
+        {"3.11": (CALL_SOON, 1.1), "3.13t": (AIOLOGIC_SIMPLE, 1.2)},
+    ),
+    _channel(
+        "channel thread to task, capacity 100 beside unbounded",
+        "asyncio_from_thread_100",
+        2,
+        _than("ferrule channel, unbounded", 0.5),
+    ),
 ]

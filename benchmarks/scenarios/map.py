@@ -274,29 +274,35 @@ def mixed(contender: Map, threads: int, mix: Mix, kind: str, equal: bool) -> lis
 
 
 def planned(contender: Map, mix: Mix, plan: Plan) -> list[Loop]:
-    """A loop for each thread of the plan: all work on one map, or, if it grows, on a new one each time through."""
+    """A loop for each thread of the plan: all work on one map, or, if it grows, on a new one each time through.
+
+    A thread that is ahead begins the next map; the others find it there when they come.
+    """
     first = filled(contender, zip(plan.stored, plan.stored, strict=True))
-    maps, making = {0: first}, threading.Lock()
+    begun = {0: (first, len(plan.steps))}  # turn -> its map, and how many threads have not come to it yet
+    beginning = threading.Lock()
 
     def map_of(turn: int) -> Any:
         if not mix.grows:
             return first
-        with making:
-            if turn not in maps:
-                maps[turn] = contender.make()
-                maps.pop(turn - 2, None)
-            return maps[turn]
+        with beginning:
+            m, left = begun.pop(turn, None) or (contender.make(), len(plan.steps))
+            if left > 1:
+                begun[turn] = m, left - 1
+            return m
 
     def loop_of(operations: list[int], asked: list[Key]) -> Loop:
-        done = 0
+        done, here, m = 0, -1, None
 
         def loop(n: int) -> None:
-            nonlocal done
+            nonlocal done, here, m
             end = done + n
             while done < end:
                 turn, start = divmod(done, len(asked))
+                if turn != here:
+                    here, m = turn, map_of(turn)
                 part = slice(start, start + end - done)
-                _operate(map_of(turn), zip(operations[part], asked[part], strict=True))
+                _operate(m, zip(operations[part], asked[part], strict=True))
                 done += len(asked[part])
 
         return loop

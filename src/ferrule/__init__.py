@@ -3,6 +3,8 @@
 Everything that can wait has two faces on one object: `x.aio` is the async face of a sync object, `y.sync` the sync face
 of an async one, so threads and tasks of any number of event loops meet in one queue.
 
+    bounded, unbounded
+                channels between threads and tasks in any combination, with back-pressure and disconnection
     ConcurrentMap, ConcurrentSet, FrozenMap
                 hash tables that many threads read and write at once, with entries that hold a key
     Mutex       a lock around a value; eventually fair, never poisoned
@@ -11,6 +13,7 @@ of an async one, so threads and tasks of any number of event loops meet in one q
 """
 
 from . import aio
+from .channel import Permit, Receiver, Sender, WeakSender, bounded, unbounded
 from .concurrent_map import ABORT, REMOVE, ConcurrentMap, ConcurrentSet, Entries, Entry, FrozenMap
 from .errors import (
     MISSING,
@@ -51,12 +54,18 @@ __all__ = [
     "Mutex",
     "MutexGuard",
     "NotEnoughBytes",
+    "Permit",
     "PoolClosed",
     "PoolError",
     "PoolTimeout",
+    "Receiver",
+    "Sender",
     "Timeout",
+    "WeakSender",
     "WouldDeadlock",
     "__version__",
     "aio",
     "allow_blocking",
+    "bounded",
+    "unbounded",
 ]

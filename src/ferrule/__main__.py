@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import __version__
+from ._demo.channel import send_to_task
 from ._demo.job import Bar, Failure, Job, Table
 from ._demo.map import count_into_map
 from ._demo.mutex import count_words
@@ -38,6 +39,7 @@ class Section:
 SECTIONS = {
     "mutex": Section("Mutex: words counted into one shared dict under one lock, taken once a word", count_words),
     "map": Section("ConcurrentMap: words counted into one shared map, without a lock around it", count_into_map),
+    "channel": Section("Channel: words sent one by one from threads to a task, which counts them", send_to_task),
 }
 
 

@@ -336,7 +336,7 @@ cdef void _pass(Shard* shard, Hold* hold, WakeList* woken) noexcept nogil:
         if now() >= first.patience:
             # Before the claim, because the claimed looks at its entry.
             _put_in_force(shard, hold, first)
-            claim_head(&hold.queue, HANDED, woken)      # one queue only, so nobody else can have claimed it
+            claim(hold.queue.head, HANDED, woken)      # one queue only, so nobody else can have claimed it
         else:
             claim_first(&hold.queue, CLAIMED, woken)
     _free_if_unused(shard, hold)
@@ -571,9 +571,12 @@ cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
 
 
 cdef void _expire(Waiter* waiter) noexcept:
-    set_raised(
-        Timeout(f"the key {(<Entry>waiter.item)._key!r} was not free within {waiter.timeout / <double>SECOND:g} s")
-    )
+    try:
+        raise Timeout(
+            f"the key {(<Entry>waiter.item)._key!r} was not free within {waiter.timeout / <double>SECOND:g} s"
+        )
+    except BaseException as error:      # what the key's repr() raises, or there is no memory for it
+        set_raised(error)
 
 
 cdef void _expire_quietly(Waiter* waiter) noexcept:
@@ -594,6 +597,8 @@ cdef Operation _operation(const char* name, Expire expire):
     operation.result = _give_item
     operation.expire = expire
     operation.leave = NULL
+    operation.rests = NULL
+    operation.is_event = False
     operation.insists = False
     operation.tries = 0
     operation.spins = 0

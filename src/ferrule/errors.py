@@ -84,7 +84,7 @@ class _CarriesItem(FerruleError):
     """How many items `send_many` had sent before it failed; 0 for every other call."""
 
     def __init__(self, message: str = "", /, *, item: Any = MISSING, sent: int = 0) -> None:
-        super().__init__(*([message] if message else []))
+        super().__init__(*((message,) if message else ()))
         self.item = item
         self.sent = sent
 

@@ -47,8 +47,8 @@ from ferrule._core.parking cimport (
     Result,
     Waiter,
     WakeList,
+    claim,
     claim_first,
-    claim_head,
     generation,
     give_up,
     link,
@@ -316,7 +316,7 @@ cdef class Mutex:
                 parked = PARKED if self._queue.head != self._queue.tail else 0
                 # Before the claim, because the claimed looks at the word. Release: as in release().
                 self._word.store(first.token | parked, release)
-                if claim_head(&self._queue, HANDED, woken):
+                if claim(self._queue.head, HANDED, woken):
                     return
         else:
             claim_first(&self._queue, CLAIMED, woken)
@@ -678,7 +678,10 @@ cdef void _raise_would_deadlock(Waiter* waiter) noexcept:
         holder = "this task"
     elif type(<object>waiter.item) is MutexGuard:
         holder = "this thread, or a task of its event loop,"
-    set_raised(WouldDeadlock(f"{holder} holds {<object>waiter.target!r} already and would wait for itself"))
+    try:
+        raise WouldDeadlock(f"{holder} holds {<object>waiter.target!r} already and would wait for itself")
+    except BaseException as error:      # or there is no memory for it
+        set_raised(error)
 
 
 cdef int _attempt_lock(Waiter* waiter, Place place) noexcept:
@@ -766,7 +769,10 @@ cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
 
 
 cdef void _expire(Waiter* waiter) noexcept:
-    set_raised(Timeout(f"{<object>waiter.target!r} was not free within {waiter.timeout / <double>SECOND:g} s"))
+    try:
+        raise Timeout(f"{<object>waiter.target!r} was not free within {waiter.timeout / <double>SECOND:g} s")
+    except BaseException as error:      # or there is no memory for it
+        set_raised(error)
 
 
 cdef void _expire_quietly(Waiter* waiter) noexcept:
@@ -800,6 +806,8 @@ cdef Operation _operation(
     operation.result = result
     operation.expire = expire
     operation.leave = NULL
+    operation.rests = NULL
+    operation.is_event = False
     operation.insists = False
     operation.tries = TRIES
     operation.spins = 0

@@ -24,12 +24,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from ferrule._core.memory cimport PyMem_Free, PyMem_Malloc
 from ferrule._core.owned cimport retain, take
-
-cdef extern from "Python.h":
-    # With a thread state. "nogil" says only that nothing in Python is called, as the latches ask.
-    void* PyMem_Malloc(size_t) noexcept nogil
-    void PyMem_Free(void*) noexcept nogil
 
 cdef extern from *:
     """

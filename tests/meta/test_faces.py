@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -13,11 +15,65 @@ from ferrule import aio
 FACES = [
     (ferrule.Mutex, aio.Mutex, {"aio"}, {"sync"}),
     (ferrule.MutexGuard, ferrule.AsyncMutexGuard, set(), set()),
+    (ferrule.Sender, aio.Sender, {"aio"}, {"sync"}),
+    (ferrule.Receiver, aio.Receiver, {"aio"}, {"sync"}),
 ]
 
-# async class -> (a new object, the methods that wait, the methods that do not)
+
+@dataclass(frozen=True)
+class Waits:
+    """What of an async face waits and what does not: names, with arguments for a call.
+
+    `make` gives a fresh object on which each call can be done at once; `state` shows whether anything was done to it.
+    """
+
+    make: Callable[[], Any]
+    state: Callable[[Any], Any]
+    waiting: dict[str, tuple[Any, ...]]
+    plain: dict[str, tuple[Any, ...]]
+
+
+def channel():
+    """A channel that has an item, and room for another."""
+    tx, rx = aio.bounded(2)
+    tx.try_send(0)
+    return tx, rx
+
+
+def sender_of(tx, rx):
+    """The sender of a channel whose receiver stays open."""
+    KEPT.append(rx)
+    return tx
+
+
+def receiver_of(tx, rx):
+    """The receiver of a channel whose sender stays open."""
+    KEPT.append(tx)
+    return rx
+
+
+KEPT = []
+ENDS = {"clone", "close", "close_channel", "new_sender", "new_receiver", "stats"}
 WAITS = {
-    aio.Mutex: (aio.Mutex, {"lock", "acquire"}, {"try_lock", "release", "locked"}),
+    aio.Mutex: Waits(
+        make=aio.Mutex,
+        state=lambda mutex: mutex.locked(),
+        waiting={"lock": (), "acquire": ()},
+        plain={"try_lock": (), "locked": (), "release": ()},
+    ),
+    aio.Sender: Waits(
+        make=lambda: sender_of(*channel()),
+        state=lambda tx: (tx.stats(), tx._state()),
+        waiting={"send": (1,), "send_many": ([1],), "reserve": ()},
+        plain={"try_send": (1,), "force_send": (1,), "downgrade": (), "same_channel": (channel()[0],)}
+        | dict.fromkeys(ENDS, ()),
+    ),
+    aio.Receiver: Waits(
+        make=lambda: receiver_of(*channel()),
+        state=lambda rx: (rx.stats(), rx._state()),
+        waiting={"recv": (), "recv_many": (1,)},
+        plain={"try_recv": (), "drain": (), "try_iter": (), "same_channel": (channel()[0],)} | dict.fromkeys(ENDS, ()),
+    ),
 }
 
 
@@ -41,31 +97,33 @@ def test_both_faces_have_the_same_kinds_of_members(sync, asynchronous, only_sync
 
 @pytest.mark.parametrize("asynchronous", WAITS, ids=lambda cls: cls.__name__)
 def test_every_method_is_said_to_wait_or_not(asynchronous):
-    _, waiting, plain = WAITS[asynchronous]
-    assert waiting | plain == {n for n in public(asynchronous) if callable(inspect.getattr_static(asynchronous, n))}
+    said = WAITS[asynchronous].waiting.keys() | WAITS[asynchronous].plain.keys()
+    assert said == {n for n in public(asynchronous) if callable(inspect.getattr_static(asynchronous, n))}
 
 
 @pytest.mark.parametrize("asynchronous", WAITS, ids=lambda cls: cls.__name__)
 def test_what_waits_gives_a_coroutine_that_has_done_nothing(asynchronous):
-    make, waiting, _ = WAITS[asynchronous]
-    for name in waiting:
-        face = make()
-        returned = getattr(face, name)()
+    waits = WAITS[asynchronous]
+    for name, args in waits.waiting.items():
+        face = waits.make()
+        before = waits.state(face)
+        returned = getattr(face, name)(*args)
         assert isinstance(returned, Coroutine), name
         assert isinstance(returned, Awaitable), name
-        assert not face.locked()
+        assert waits.state(face) == before
         returned.close()
 
 
 @pytest.mark.parametrize("asynchronous", WAITS, ids=lambda cls: cls.__name__)
 def test_what_does_not_wait_gives_no_awaitable(asynchronous):
-    make, _, plain = WAITS[asynchronous]
+    waits = WAITS[asynchronous]
 
     async def main():
-        for name in plain:
-            face = make()
-            await face.acquire()
-            assert not isinstance(getattr(face, name)(), Awaitable), name
+        for name, args in waits.plain.items():
+            face = waits.make()
+            if asynchronous is aio.Mutex:
+                await face.acquire()  # try_lock() then gives nothing, and there is a hold to release
+            assert not isinstance(getattr(face, name)(*args), Awaitable), name
 
     asyncio.run(main())
 
@@ -77,3 +135,14 @@ def test_a_face_leads_back_to_its_object():
     assert mutex.aio == mutex.aio
     assert hash(mutex.aio) == hash(mutex.aio)
     assert mutex.aio != ferrule.Mutex().aio
+
+
+def test_both_faces_of_an_end_are_equal_to_themselves():
+    tx, rx = ferrule.bounded(1)
+    for end, face in ((tx, aio.Sender), (rx, aio.Receiver)):
+        assert isinstance(end.aio, face)
+        assert end.aio.sync == end
+        assert end.aio == end.aio
+        assert hash(end.aio) == hash(end.aio)
+        assert end.aio != end
+        assert end.aio != end.clone().aio

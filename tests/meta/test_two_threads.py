@@ -381,7 +381,186 @@ ITERATOR = Use(
     rest=SharedIterator.rest,
 )
 
+
+class Ends:
+    """Both ends of a channel, sync or async."""
+
+    def __init__(self, tx: Any, rx: Any) -> None:
+        self.tx = tx
+        self.rx = rx
+
+    def rest(self) -> None:
+        for end in (self.tx, self.rx):
+            end.close()
+        assert self.rx._state() == {"senders": 0, "receivers": 0, "reserved": 0}
+        assert len(self.rx) == 0
+
+    def permit(self) -> None:
+        with self.tx.reserve(timeout=SHORT) as permit:
+            permit.send(1)
+
+    async def async_permit(self) -> None:
+        with await self.tx.reserve(timeout=SHORT) as permit:
+            permit.send(1)
+
+
+EVERY_END: dict[str, Callable[[Any], Any]] = {
+    "clone": lambda end: end.clone(),
+    "is_closed": lambda end: end.is_closed,
+    "is_disconnected": lambda end: end.is_disconnected,
+    "is_empty": lambda end: end.is_empty,
+    "is_full": lambda end: end.is_full,
+    "capacity": lambda end: end.capacity,
+    "sender_count": lambda end: end.sender_count,
+    "receiver_count": lambda end: end.receiver_count,
+    "new_sender": lambda end: end.new_sender(),
+    "new_receiver": lambda end: end.new_receiver(),
+    "same_channel": lambda end: end.same_channel(end),
+    "stats": lambda end: end.stats(),
+    "look": lambda end: (len(end), repr(end), end == end.clone(), hash(end)),
+}
+RARELY: dict[str, Callable[[Any], Any]] = {
+    "close": lambda end: random.random() < 0.1 and end.close(),
+    "close_channel": lambda end: random.random() < 0.1 and end.close_channel(),
+}
+REFUSALS = (ferrule.Disconnected, ferrule.Full, ferrule.Empty, Timeout)
+
+
+def end_calls(side: str) -> dict[str, Callable[[Any, Run], Any]]:
+    """What every end can do, done with that end of an Ends."""
+    return {
+        name: lambda h, _, call=call: call(getattr(h, side))  # type: ignore[misc]
+        for name, call in (EVERY_END | RARELY).items()
+    }
+
+
+SENDER = Use(
+    make=lambda: Ends(*ferrule.bounded(3)),
+    calls={
+        **end_calls("tx"),
+        "send": lambda h, _: h.tx.send(1, timeout=SHORT),
+        "try_send": lambda h, _: h.tx.try_send(1),
+        "force_send": lambda h, _: h.tx.force_send(1),
+        "send_many": lambda h, _: h.tx.send_many([1, 2], timeout=SHORT),
+        "reserve": lambda h, _: h.permit(),
+        "downgrade": lambda h, _: h.tx.downgrade(),
+        "aio": lambda h, _: h.tx.aio,
+        "recv": lambda h, _: h.rx.recv(timeout=SHORT),
+        "with": lambda h, _: sync_with(h.tx.clone()),
+    },
+    errors=REFUSALS,
+    rest=Ends.rest,
+)
+RECEIVER = Use(
+    make=lambda: Ends(*ferrule.bounded(3)),
+    calls={
+        **end_calls("rx"),
+        "recv": lambda h, _: h.rx.recv(timeout=SHORT),
+        "try_recv": lambda h, _: h.rx.try_recv(),
+        "recv_many": lambda h, _: h.rx.recv_many(5, timeout=SHORT),
+        "drain": lambda h, _: h.rx.drain(),
+        "try_iter": lambda h, _: list(h.rx.try_iter()),
+        "aio": lambda h, _: h.rx.aio,
+        "send": lambda h, _: h.tx.send(1, timeout=SHORT),
+        "next": lambda h, _: h.rx.is_empty or next(h.rx.try_iter()),
+        "with": lambda h, _: sync_with(h.rx.clone()),
+    },
+    errors=(*REFUSALS, StopIteration),
+    rest=Ends.rest,
+)
+ASYNC_SENDER = Use(
+    make=lambda: Ends(*aio.bounded(3)),
+    calls={
+        **end_calls("tx"),
+        "send": lambda h, run: run(h.tx.send(1, timeout=SHORT)),
+        "try_send": lambda h, _: h.tx.try_send(1),
+        "force_send": lambda h, _: h.tx.force_send(1),
+        "send_many": lambda h, run: run(h.tx.send_many([1, 2], timeout=SHORT)),
+        "reserve": lambda h, run: run(h.async_permit()),
+        "downgrade": lambda h, _: h.tx.downgrade(),
+        "sync": lambda h, _: h.tx.sync,
+        "recv": lambda h, run: run(h.rx.recv(timeout=SHORT)),
+        "with": lambda h, run: run(with_block(h.tx.clone())),
+    },
+    errors=REFUSALS,
+    rest=Ends.rest,
+)
+ASYNC_RECEIVER = Use(
+    make=lambda: Ends(*aio.bounded(3)),
+    calls={
+        **end_calls("rx"),
+        "recv": lambda h, run: run(h.rx.recv(timeout=SHORT)),
+        "try_recv": lambda h, _: h.rx.try_recv(),
+        "recv_many": lambda h, run: run(h.rx.recv_many(5, timeout=SHORT)),
+        "drain": lambda h, _: h.rx.drain(),
+        "try_iter": lambda h, _: list(h.rx.try_iter()),
+        "sync": lambda h, _: h.rx.sync,
+        "send": lambda h, run: run(h.tx.send(1, timeout=SHORT)),
+        "with": lambda h, run: run(with_block(h.rx.clone())),
+    },
+    errors=REFUSALS,
+    rest=Ends.rest,
+)
+
+
+class OneWeak(Ends):
+    def __init__(self) -> None:
+        super().__init__(*ferrule.unbounded())
+        self.weak = self.tx.downgrade()
+
+
+WEAK_SENDER = Use(
+    make=OneWeak,
+    calls={
+        "upgrade": lambda h, _: h.weak.upgrade(),
+        "send": lambda h, _: (sender := h.weak.upgrade()) and sender.send(1),
+        "close": lambda h, _: random.random() < 0.1 and h.tx.close(),
+    },
+    errors=REFUSALS,
+    rest=Ends.rest,
+)
+
+
+class OnePermit(Ends):
+    def __init__(self) -> None:
+        super().__init__(*ferrule.bounded(1))
+        self.promised = self.tx.reserve()
+
+    def rest(self) -> None:
+        outcome(self.promised.release, RuntimeError)()
+        super().rest()
+
+
+PERMIT = Use(
+    make=OnePermit,
+    calls={
+        "send": lambda h, _: h.promised.send(1),
+        "release": lambda h, _: h.promised.release(),
+        "with": lambda h, _: random.random() < 0.5 and sync_with(h.promised),
+        "recv": lambda h, _: h.rx.try_recv(),
+        "close": lambda h, _: random.random() < 0.1 and h.rx.close(),
+    },
+    errors=(*REFUSALS, RuntimeError),
+    rest=OnePermit.rest,
+)
+
+
+def making(make: Callable[[], Any]) -> Use:
+    """A class that is called for what it makes: nothing is shared."""
+    return Use(make=lambda: None, calls={"make": lambda _, __: make()}, errors=(), rest=lambda _: None)
+
+
 USES = {
+    "ferrule.bounded": making(lambda: ferrule.bounded(1)),
+    "ferrule.unbounded": making(ferrule.unbounded),
+    "ferrule.aio.bounded": making(lambda: aio.bounded(1)),
+    "ferrule.aio.unbounded": making(aio.unbounded),
+    "ferrule.Sender": SENDER,
+    "ferrule.Receiver": RECEIVER,
+    "ferrule.WeakSender": WEAK_SENDER,
+    "ferrule.Permit": PERMIT,
+    "ferrule.aio.Sender": ASYNC_SENDER,
+    "ferrule.aio.Receiver": ASYNC_RECEIVER,
     "ferrule.ConcurrentMap": MAP,
     "ferrule.ConcurrentSet": SET,
     "ferrule.FrozenMap": FROZEN,

@@ -9,13 +9,14 @@ So one class serves the state machines of tests/property, which go one way, and 
 tries every order and remembers the states it has seen.
 """
 
+import math
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ferrule import Timeout, WouldDeadlock
+from ferrule import Disconnected, Empty, Full, Timeout, WouldDeadlock
 
-__all__ = ["Blocked", "GatesModel", "MutexModel"]
+__all__ = ["Blocked", "ChannelModel", "GatesModel", "MutexModel"]
 
 
 class Blocked(Exception):
@@ -208,3 +209,246 @@ class GatesModel:
         if waiter in self.handed:
             model = model._add(waiter.gates[0], 1)
         return model._claim_where_free(waiter.gates)
+
+
+@dataclass(frozen=True)
+class ChannelModel:
+    """A channel of ferrule: its items, what is promised, which ends are open, and who waits at them.
+
+    The caller names ends and permits as it likes. A waiter is any object with `end` and, where it sends, `item`: what
+    comes next. One that was claimed is in no queue: it has leave to try again, or was told that its end, the other
+    side or the channel is gone, or (`handed`) its item was taken out of its hands.
+    """
+
+    capacity: int | None
+    senders: frozenset[Hashable] = frozenset({"tx"})  # that are open
+    receivers: frozenset[Hashable] = frozenset({"rx"})
+    closed: bool = False
+    items: tuple[Hashable, ...] = ()
+    permits: frozenset[Hashable] = frozenset()  # that are not spent
+    sending: tuple[Any, ...] = ()
+    receiving: tuple[Any, ...] = ()
+    leave: frozenset[Any] = frozenset()
+    told: frozenset[Any] = frozenset()
+    handed: frozenset[Any] = frozenset()
+    sent: int = field(default=0, compare=False)  # what stats() shows: of no consequence
+    received: int = field(default=0, compare=False)
+    high_water: int = field(default=0, compare=False)
+    waits: int = field(default=0, compare=False)
+
+    @property
+    def free(self) -> float:
+        """How many slots are neither taken nor promised."""
+        return math.inf if self.capacity is None else self.capacity - len(self.items) - len(self.permits)
+
+    @property
+    def waiting(self) -> tuple[Any, ...]:
+        return self.sending + self.receiving
+
+    @property
+    def claimed(self) -> frozenset[Any]:
+        return self.leave | self.told | self.handed
+
+    def is_disconnected(self, *, sends: bool) -> bool:
+        """Whether the other side is gone, or the channel is closed."""
+        return self.closed or not (self.receivers if sends else self.senders)
+
+    # --- waiters
+
+    def links(self, waiter: Any, *, sends: bool, first: bool) -> "ChannelModel":
+        """The waiter queues, before all others if it has been there before, else behind them."""
+        queue = self.sending if sends else self.receiving
+        queue = (waiter, *queue) if first else (*queue, waiter)
+        model = replace(self, waits=self.waits + (not first))
+        return replace(model, sending=queue) if sends else replace(model, receiving=queue)
+
+    def leaves(self, waiter: Any) -> "ChannelModel":
+        """The waiter is in no queue and not claimed."""
+        return replace(
+            self,
+            sending=tuple(other for other in self.sending if other is not waiter),
+            receiving=tuple(other for other in self.receiving if other is not waiter),
+            leave=self.leave - {waiter},
+            told=self.told - {waiter},
+            handed=self.handed - {waiter},
+        )
+
+    def gives_up(self, waiter: Any) -> "ChannelModel":
+        """The waiter wants nothing any more. The leave that it may have goes to others, by the state alone."""
+        model = self.leaves(waiter)
+        return model._give_leave() if waiter in self.leave | self.told else model
+
+    def claims_first(self, *, sends: bool) -> "ChannelModel":
+        """The first who waits on that side, if anybody does, has leave to try."""
+        queue = self.sending if sends else self.receiving
+        if not queue:
+            return self
+        return replace(self.leaves(queue[0]), leave=self.leave | {queue[0]})
+
+    def _give_leave(self) -> "ChannelModel":
+        model = self.claims_first(sends=False) if self.items else self
+        return model.claims_first(sends=True) if model.free > 0 else model
+
+    def _tell(self, waiters: tuple[Any, ...]) -> "ChannelModel":
+        model = self
+        for waiter in waiters:
+            model = model.leaves(waiter)
+        return replace(model, told=model.told.union(waiters))
+
+    # --- sending
+
+    def _refuses(self, end: Hashable) -> bool:
+        return end not in self.senders or self.closed or not self.receivers
+
+    def _put(self, item: Hashable) -> "ChannelModel":
+        items = (*self.items, item)
+        model = replace(self, items=items, sent=self.sent + 1, high_water=max(self.high_water, len(items)))
+        return model.claims_first(sends=False)
+
+    def try_send(self, end: Hashable, item: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`tx.try_send(item)`."""
+        if self._refuses(end):
+            return Disconnected, self
+        fits = bool(self.receiving) if self.capacity == 0 else self.free > 0
+        return (None, self._put(item)) if fits else (Full, self)
+
+    def send(self, end: Hashable, item: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`tx.send(item)`."""
+        return _waits(Full, self.try_send(end, item))
+
+    def send_within(self, end: Hashable, item: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`tx.send(item, timeout=...)`; it may have run out of time if there was no room at one moment."""
+        return _runs_out(Full, self.try_send(end, item))
+
+    def force_send(self, end: Hashable, item: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`tx.force_send(item)`."""
+        answer, model = self.try_send(end, item)
+        if answer is not Full or not self.capacity or not self.items:
+            return answer, model
+        return self.items[0], replace(self, items=(*self.items[1:], item), sent=self.sent + 1)
+
+    def reserve(self, end: Hashable, permit: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`permit = tx.reserve()`; not with no capacity."""
+        return _waits(Full, self.try_reserve(end, permit))
+
+    def reserve_within(self, end: Hashable, permit: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`permit = tx.reserve(timeout=...)`."""
+        return _runs_out(Full, self.try_reserve(end, permit))
+
+    def try_reserve(self, end: Hashable, permit: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`permit = tx.reserve()`, where it does not wait; Full if it would."""
+        if self._refuses(end):
+            return Disconnected, self
+        return (None, replace(self, permits=self.permits | {permit})) if self.free > 0 else (Full, self)
+
+    def permit_send(self, permit: Hashable, item: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`permit.send(item)`."""
+        if permit not in self.permits:
+            return RuntimeError, self
+        if not self.receivers:
+            return Disconnected, self._spend(permit)
+        return None, self._put(item)._spend(permit)
+
+    def permit_release(self, permit: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`permit.release()`."""
+        return (None, self._spend(permit)._give_leave()) if permit in self.permits else (RuntimeError, self)
+
+    def _spend(self, permit: Hashable) -> "ChannelModel":
+        """While there is a permit something may still come; after the last one receivers may have to be told."""
+        model = replace(self, permits=self.permits - {permit})
+        return model._tell(model.receiving) if model._is_over() else model
+
+    def _is_over(self) -> bool:
+        """Whether nothing more can be sent."""
+        return not self.permits and (self.closed or not self.senders)
+
+    # --- receiving
+
+    def try_recv(self, end: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`rx.try_recv()`."""
+        if end not in self.receivers:
+            return Disconnected, self
+        if self.items:
+            model = replace(self, items=self.items[1:], received=self.received + 1)
+            return self.items[0], model.claims_first(sends=True) if self.capacity else model
+        if self.capacity == 0 and self.sending:
+            sender = self.sending[0]
+            model = replace(self.leaves(sender), sent=self.sent + 1, received=self.received + 1)
+            return sender.item, replace(model, handed=model.handed | {sender})
+        return (Disconnected if self._is_over() else Empty), self
+
+    def recv(self, end: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`rx.recv()`."""
+        return _waits(Empty, self.try_recv(end))
+
+    def recv_within(self, end: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`rx.recv(timeout=...)`; it may have run out of time if there was no item at one moment."""
+        return _runs_out(Empty, self.try_recv(end))
+
+    def try_recv_many(self, end: Hashable, limit: float = math.inf) -> tuple[Any, "ChannelModel"]:
+        """`tuple(rx.recv_many(limit))`, where it does not wait; Empty if it would."""
+        answer, model = self.try_recv(end)
+        if answer in (Disconnected, Empty):
+            return answer, self
+        received = [answer]
+        while len(received) < limit and (model.items or (model.capacity == 0 and model.sending)):
+            answer, model = model.try_recv(end)
+            received.append(answer)
+        return tuple(received), model
+
+    def drain(self, end: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`tuple(rx.drain())`."""
+        answer, model = self.try_recv_many(end)
+        return (() if answer is Empty or (answer is Disconnected and end in self.receivers) else answer), model
+
+    # --- ends
+
+    def clone(self, end: Hashable, other: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`other = end.clone()`."""
+        if end in self.senders:
+            return None, replace(self, senders=self.senders | {other})
+        if end in self.receivers:
+            return None, replace(self, receivers=self.receivers | {other})
+        return Disconnected, self
+
+    def new_sender(self, other: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`other = end.new_sender()`, of any end."""
+        if self.closed or not self.senders:
+            return Disconnected, self
+        return None, replace(self, senders=self.senders | {other})
+
+    def new_receiver(self, other: Hashable) -> tuple[Any, "ChannelModel"]:
+        """`other = end.new_receiver()`, of any end."""
+        if not self.receivers:
+            return Disconnected, self
+        return None, replace(self, receivers=self.receivers | {other})
+
+    def close(self, end: Hashable) -> tuple[None, "ChannelModel"]:
+        """`end.close()`."""
+        model = self._tell(tuple(waiter for waiter in self.waiting if waiter.end == end))
+        if end in self.senders:
+            model = replace(model, senders=self.senders - {end})
+            return None, model if model.senders else model._tell(model.receiving)
+        if end in self.receivers:
+            model = replace(model, receivers=self.receivers - {end})
+            return None, model if model.receivers else replace(model._tell(model.sending), items=())
+        return None, self
+
+    def close_channel(self) -> tuple[None, "ChannelModel"]:
+        """`end.close_channel()`, of any end."""
+        return None, replace(self._tell(self.waiting), closed=True)
+
+    def length(self) -> tuple[int, "ChannelModel"]:
+        """`len(end)`."""
+        return len(self.items), self
+
+
+def _waits(busy: Any, answered: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The answer of a call that waits where the other one was `busy`."""
+    if answered[0] is busy:
+        raise Blocked
+    return answered
+
+
+def _runs_out(busy: Any, answered: tuple[Any, Any]) -> tuple[Any, Any]:
+    return (Timeout, answered[1]) if answered[0] is busy else answered

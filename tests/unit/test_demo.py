@@ -11,14 +11,15 @@ import sys
 import pytest
 
 from ferrule import __main__ as command
+from ferrule._demo import channel, mutex
 from ferrule._demo import map as shared_map
-from ferrule._demo import mutex
 from ferrule._demo.job import Failure, Sample, Table
 
 TINY = ["--files", "8", "--rounds", "1"]
 CELLS = {
     **dict.fromkeys([*mutex.BY_THREADS, *mutex.BY_THREADS_AND_TASKS], r" +\d+\.\d\d M +\d+% +\d+\.\d\dx"),
     **dict.fromkeys(shared_map.CONTENDERS, r"( +\d+\.\d\d M +\d+\.\d\dx){2}$"),
+    **dict.fromkeys(channel.CONTENDERS, r" +\d+\.\d\d M +\d+\.\d\dx +\d+\.\d ms$"),
 }
 """What stands behind the name of each contender."""
 RUN = "runpy.run_module('ferrule', run_name='__main__')"
@@ -81,6 +82,7 @@ def test_a_terminal_with_rich_gets_a_bar():
         ("mutex", mutex.BY_THREADS),
         ("mutex", mutex.BY_THREADS_AND_TASKS),
         ("map", shared_map.CONTENDERS),
+        ("channel", channel.CONTENDERS),
     ],
 )
 def test_a_contender_that_miscounts_is_named_and_fails_the_run(section, contenders, monkeypatch, capsys):
@@ -143,7 +145,7 @@ def test_one_thread_has_one_pair_of_columns():
 def test_help_names_every_option():
     done = run("-m", "ferrule", "--help")
     assert done.returncode == 0
-    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex", "map"]:
+    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex", "map", "channel"]:
         assert option in done.stdout
 
 

@@ -7,7 +7,7 @@ for; the loop's mailbox resolves that when the waiter has been claimed, and the 
     NEW        no step yet
     RUNNING    a step, throw() or close() is in progress; whoever moved the state here owns the object
     SUSPENDED  the waiter was queued; the future is not resolved
-    DELIVERED  the future is about to be resolved: the next step looks at the claim word
+    DELIVERED  the future is about to be resolved: the next step looks at the claim word; or there is none, and it tries
     FINISHED   for ever
 
     NEW, SUSPENDED, DELIVERED -> RUNNING    step, throw, close
@@ -39,6 +39,7 @@ from ferrule._core.gc cimport (
     visit_raw,
     visitproc,
 )
+from ferrule._core.owned cimport take
 from ferrule._core.parking cimport (
     BACK,
     BUSY,
@@ -123,6 +124,7 @@ cdef class Suspension:
 
 
 @cython.final
+@cython.trashcan(True)      # what is sent may hold a coroutine that sends, and so on
 cdef class Coroutine:
     """The result of an async method: awaited once, by any driver of coroutines."""
 
@@ -247,6 +249,11 @@ cdef PySendResult _step(Coroutine self, PyObject** result) noexcept:
     cdef int state = NEW
     cdef int outcome
     if self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+        if waiter.operation.rests != NULL and waiter.operation.rests(waiter):
+            # A step without a future is one turn of the loop.
+            result[0] = take(Py_None)
+            self._state.store(DELIVERED, release)
+            return PYGEN_NEXT
         outcome = waiter.operation.attempt(waiter, TRY)
         if outcome == BUSY:
             return _suspend(self, BACK, result)
@@ -269,6 +276,7 @@ cdef PySendResult _end(Coroutine self, int outcome, PyObject** result) noexcept:
 
 cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept:
     """A step that is not the first."""
+    cdef Place place = FRONT
     cdef int outcome
     if state == SUSPENDED:
         # The driver did not wait for the future: it gets it again. The claim word is left alone.
@@ -279,9 +287,13 @@ cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept
     if state != DELIVERED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
-    outcome = _after_claim(self)
+    if self._suspension is None:        # it has only let the loop run
+        outcome = self._waiter.operation.attempt(&self._waiter, TRY)
+        place = BACK
+    else:
+        outcome = _after_claim(self)
     if outcome == BUSY:
-        return _suspend(self, FRONT, result)
+        return _suspend(self, place, result)
     return _end(self, outcome, result)
 
 
@@ -438,7 +450,7 @@ cdef void _undo(Coroutine self) noexcept:
     cdef WakeList woken
     cdef int how
     cdef KeepRaised keep
-    if _abandon(self):
+    if self._suspension is None or _abandon(self):
         return
     how = waiter.claim.exchange(SPENT, acq_rel)
     if how == CLAIMED or how == HANDED:

@@ -8,6 +8,7 @@ from cpython.object cimport PyObject
 cdef extern from "Python.h":
     void retain "Py_INCREF"(PyObject*) noexcept nogil    # allowed under a latch
     void drop "Py_XDECREF"(PyObject*) noexcept           # never under a latch
+    void release_shared "Py_DECREF"(PyObject*) noexcept nogil    # under a latch: another reference is sure to remain
 
 cdef extern from *:
     """

@@ -61,7 +61,8 @@ cdef struct WaitQueue:          # embedded in the object that is waited for; all
 ctypedef int (*Attempt)(Waiter*, Place) noexcept
 ctypedef bint (*Abandon)(Waiter*) noexcept nogil
 ctypedef void (*PassOn)(Waiter*, int how, WakeList*) noexcept
-ctypedef void (*Handed)(Waiter*) noexcept
+ctypedef bint (*Handed)(Waiter*) noexcept
+ctypedef bint (*Rests)(Waiter*) noexcept
 ctypedef PyObject* (*Result)(Waiter*) noexcept
 ctypedef void (*Expire)(Waiter*) noexcept
 
@@ -73,7 +74,8 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Abandon abandon
     # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
     PassOn pass_on
-    # It was handed what it waits for at one of its objects: leaves the queues of the others; NULL where it has one.
+    # It was handed something, and leaves other queues that it is in; False: it wants more, and tries again. NULL: that
+    # is all it wanted, and it is in no other queue.
     Handed handed
     # What the finished operation gives, a new reference; NULL: an exception is set and the effect is undone.
     Result result
@@ -81,6 +83,9 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Expire expire
     # For what `async with` does at its end on this operation's coroutine, given its item; NULL: it does not take one.
     const Operation* leave
+    # Whether a task lets its loop run once before it tries; NULL: never.
+    Rests rests
+    bint is_event               # what is waited for may never come: refused to a thread whose event loop runs
     bint insists                # goes on waiting through exceptions, which it raises when it is done
     int tries                   # without the GIL: attempts before the first link
     int spins                   # looks at the claim word between linking and sleeping
@@ -163,9 +168,8 @@ cdef inline void link(WaitQueue* queue, Node* node, Place place) noexcept nogil:
     node.queue = queue
 
 
-cdef inline bint claim_head(WaitQueue* queue, Claim how, WakeList* woken) noexcept nogil:
-    """Unlinks the first node and claims its waiter; False if that waiter was claimed elsewhere."""
-    cdef Node* node = queue.head
+cdef inline bint claim(Node* node, Claim how, WakeList* woken) noexcept nogil:
+    """Unlinks the node and claims its waiter; False if that waiter was claimed elsewhere."""
     cdef Waiter* waiter = node.waiter
     cdef int seen = SPIN
     unlink(node)
@@ -188,9 +192,25 @@ cdef inline bint claim_head(WaitQueue* queue, Claim how, WakeList* woken) noexce
 cdef inline bint claim_first(WaitQueue* queue, Claim how, WakeList* woken) noexcept nogil:
     """Claims the first waiter that can be claimed; False if there is none."""
     while queue.head != NULL:
-        if claim_head(queue, how, woken):
+        if claim(queue.head, how, woken):
             return True
     return False
+
+
+cdef inline void claim_all(WaitQueue* queue, Claim how, WakeList* woken) noexcept nogil:
+    """Claims every waiter that can be claimed. O(waiters)."""
+    while queue.head != NULL:
+        claim(queue.head, how, woken)
+
+
+cdef inline Py_ssize_t length(WaitQueue* queue) noexcept nogil:
+    """How many nodes are queued. O(waiters)."""
+    cdef Py_ssize_t nodes = 0
+    cdef Node* node = queue.head
+    while node != NULL:
+        nodes += 1
+        node = node.next
+    return nodes
 
 
 cdef inline bint give_up(Waiter* waiter) noexcept nogil:
@@ -205,10 +225,10 @@ cdef inline bint give_up(Waiter* waiter) noexcept nogil:
 
 
 cdef inline int spend(Waiter* waiter) noexcept:
-    """CLAIMED or HANDED -> SPENT, by the owner, to use what it got: which it was."""
+    """CLAIMED or HANDED -> SPENT, by the owner, to use what it got: which it was, and CLAIMED if it wants more."""
     cdef int how = waiter.claim.exchange(SPENT, acq_rel)
-    if how == HANDED and waiter.operation.handed != NULL:
-        waiter.operation.handed(waiter)
+    if how == HANDED and waiter.operation.handed != NULL and not waiter.operation.handed(waiter):
+        return CLAIMED
     return how
 
 

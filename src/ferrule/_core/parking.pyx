@@ -36,6 +36,8 @@ from ferrule._core.latch cimport Latch, spin_pause
 from ferrule._core.owned cimport take
 from ferrule._core.raised cimport KeepRaised, reraise, set_raised
 
+from ferrule.errors import BlockingInEventLoop, _blocking_allowed
+
 cdef extern from "Python.h":
     PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock, long long, int) noexcept nogil
     int PyErr_CheckSignals() noexcept       # cpython.exc declares it `except -1`, which a noexcept caller swallows
@@ -72,8 +74,26 @@ cdef extern from *:
         }
     };
     thread_local ParkedLocks parked_locks;
+
+    // Whether a loop of asyncio's kind may be running in this thread; without an import.
+    inline bool has_running_loop() noexcept {
+    #if PY_VERSION_HEX < 0x030E0000
+        // Its C half keeps the loop in the thread's own dict.
+        PyObject* dict = PyThreadState_GetDict();
+        return dict != nullptr && PyDict_GetItemString(dict, "__asyncio_running_event_loop__") != nullptr;
+    #else
+        PyObject* name = PyUnicode_FromString("asyncio.events");
+        PyObject* module = name == nullptr ? nullptr : PyImport_GetModule(name);
+        bool imported = module != nullptr;
+        Py_XDECREF(name);
+        Py_XDECREF(module);
+        PyErr_Clear();
+        return imported;
+    #endif
+    }
     }
     """
+    bint has_running_loop "ferrule::has_running_loop"() noexcept
     PyThread_type_lock take_parked_lock "ferrule::parked_locks.take"() noexcept
     void give_back_parked_lock "ferrule::parked_locks.give_back"(PyThread_type_lock) noexcept
 
@@ -128,6 +148,8 @@ cdef int _wait(Waiter* waiter) noexcept:
     if waiter.timeout == 0:
         operation.expire(waiter)
         return FAILED
+    if operation.is_event and _refuse_to_freeze(operation):
+        return FAILED
     for _attempt in range(operation.tries if _several_cpus else 0):
         spin_pause()
         outcome = operation.attempt(waiter, TRY)
@@ -141,6 +163,20 @@ cdef int _wait(Waiter* waiter) noexcept:
     outcome = _rounds(waiter)
     give_back_parked_lock(waiter.parked)
     return outcome
+
+
+cdef bint _refuse_to_freeze(const Operation* operation) noexcept:
+    """Whether the thread's event loop runs and would stand still, which nobody has allowed; then it is raised."""
+    try:
+        if loop_of_thread() is None or _blocking_allowed.get():
+            return False
+        raise BlockingInEventLoop(
+            f"{operation.name.decode()}() would block the event loop that runs in this thread: use the async face, or"
+            " ferrule.allow_blocking()"
+        )
+    except BaseException as error:
+        set_raised(error)
+    return True
 
 
 cdef int _rounds(Waiter* waiter) noexcept:
@@ -243,7 +279,7 @@ cdef Sleep _sleep(Waiter* waiter) noexcept:
 cdef void _spin(Waiter* waiter) noexcept nogil:
     cdef int _spin_count
     for _spin_count in range(waiter.operation.spins):
-        # Acquire pairs with the release of the claim in claim_head().
+        # Acquire pairs with the release of the claim in claim().
         if waiter.claim.load(acquire) != SPIN:
             return
         spin_pause()
@@ -461,6 +497,16 @@ cdef object running_loop():
     """
     cdef PyObject* function = _get_running_loop.load(acquire)
     return None if function == NULL else (<object>function)()
+
+
+cdef object loop_of_thread():
+    """The event loop that runs in this thread, or None, whether or not a task has ever waited for anything."""
+    if _get_running_loop.load(acquire) == NULL and not has_running_loop():
+        return None
+    try:
+        return loop_of_task()
+    except RuntimeError:
+        return None
 
 
 cdef object loop_of_task():

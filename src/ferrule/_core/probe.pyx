@@ -311,8 +311,9 @@ cdef PyObject* _give_true(Waiter* waiter) noexcept:
     return take(Py_True)
 
 
-cdef void _handed_to_several(Waiter* waiter) noexcept:
+cdef bint _handed_to_several(Waiter* waiter) noexcept:
     (<Several>waiter.target)._unlink_all()
+    return True
 
 
 cdef PyObject* _give_item(Waiter* waiter) noexcept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import sysconfig
@@ -23,6 +24,14 @@ Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[], None]]
 
 class Failure(Exception):
     """The job cannot be done, or a contender did it wrongly; the message says which."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One contender's time for the whole sample, and the longest time that its event loop was held up."""
+
+    seconds: float
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -165,3 +174,13 @@ class Table:
             for first, *rest in lines
         ]
         return "\n".join([self.title, rule, head, rule, *body, rule, *self.notes])
+
+
+async def longest_pause(stop: threading.Event) -> float:
+    """How long the event loop was held up at most, in seconds, until it was stopped."""
+    longest = 0.0
+    while not stop.is_set():
+        before = perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, perf_counter() - before - 0.001)
+    return longest

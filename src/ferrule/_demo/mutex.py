@@ -7,11 +7,10 @@ import statistics
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import perf_counter
 
 from .. import Mutex
-from .job import Job, Sample, Table, Words, count_in_thread, count_in_threads
+from .job import Job, Run, Sample, Table, Words, count_in_thread, count_in_threads, longest_pause
 
 TASKS = 10
 MIXED_EVERY = 4
@@ -144,14 +143,6 @@ BY_THREADS_AND_TASKS: dict[str, type[Contender]] = {
 COLUMNS = ["tokens/s", "in locks"]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One contender's time for the whole sample, and the longest time that its event loop was held up."""
-
-    seconds: float
-    pause: float = 0.0
-
-
 def count_words(job: Job) -> Iterator[Table]:
     sample, part, threads = job.sample, job.sample.every(MIXED_EVERY), job.threads
     alone: list[Run] = []
@@ -215,7 +206,7 @@ def _run_mixed(name: str, kind: type[Contender], sample: Sample, threads: int) -
 
     async def run() -> Run:
         contender, loop = kind(stop), asyncio.get_running_loop()
-        ticker = asyncio.create_task(_longest_pause(stop))
+        ticker = asyncio.create_task(longest_pause(stop))
         await asyncio.sleep(0)
         for_threads, for_tasks = sample.files[0::2], sample.files[1::2]
         started = perf_counter()
@@ -241,12 +232,3 @@ async def _count_in_task(contender: Contender, files: list[Words]) -> None:
     for words in files:
         await contender.in_task(words)
         await asyncio.sleep(0)  # here a real task would wait for its next file
-
-
-async def _longest_pause(stop: threading.Event) -> float:
-    longest = 0.0
-    while not stop.is_set():
-        before = perf_counter()
-        await asyncio.sleep(0.001)
-        longest = max(longest, perf_counter() - before - 0.001)
-    return longest

@@ -4,6 +4,10 @@
 `face.sync` leads back. What waits is awaitable here, what does not is the same plain method.
 """
 
+from ..channel import AsyncReceiver as Receiver
+from ..channel import AsyncSender as Sender
+from ..channel import async_bounded as bounded
+from ..channel import async_unbounded as unbounded
 from ..mutex import AsyncMutex as Mutex
 
-__all__ = ["Mutex"]
+__all__ = ["Mutex", "Receiver", "Sender", "bounded", "unbounded"]
