@@ -73,8 +73,13 @@ cdef inline PyObject* pop(Items* items) noexcept nogil:
 cdef inline void leave_block(Items* items) noexcept nogil:
     """The last item of the head block has been taken, or the last of all."""
     cdef Block* block = items.head
-    if block == items.tail:
-        items.first = items.end = 0     # empty: the block is used again from its beginning
+    if block == items.tail:             # empty: it is used again from its beginning
+        items.first = items.end = 0
+        if items.spare != NULL:
+            # The older of the two stays: behind the newest block the allocator can give memory back to the system.
+            items.head = items.tail = items.spare
+            items.spare = NULL
+            PyMem_Free(block)
         return
     items.head = block.next
     items.first = 0

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leaks import assert_no_leak, in_subprocess
+from tests.support.settings import FREE_THREADED
 
 SETUP = """
 import asyncio, gc, warnings, weakref
@@ -343,6 +344,34 @@ for round in range(300):
     if round == 20:
         before = blocks()
 assert blocks() - before < 20, blocks() - before
+""")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this platform does not tell resident sizes there")
+@pytest.mark.skipif(FREE_THREADED, reason="without the GIL the interpreter's allocator keeps what was given back to it")
+def test_a_burst_gives_its_memory_back_to_the_system():
+    """Of what a million items take at least three quarters. Nothing is allocated between that would be in the way."""
+    in_subprocess(f"""{COUNT}
+import mmap, os
+statm = os.open("/proc/self/statm", os.O_RDONLY)
+
+def resident():
+    return int(os.pread(statm, 100, 0).split()[1]) * mmap.PAGESIZE
+
+def burst(send, recv):
+    for _ in range(COUNT):
+        send(item)
+    most = resident()
+    for _ in range(COUNT):
+        recv()
+    return most
+
+resident()
+before = resident()
+most = burst(tx.send, rx.recv)
+after = resident()
+assert most - before > 6_000_000, (before, most)
+assert after - before < (most - before) // 4, (before, most, after)
 """)
 
 
