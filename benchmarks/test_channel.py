@@ -143,10 +143,8 @@ def test_items_come_in_order_from_thread_to_task(contender, capacity):
     meeting, came = Meeting(), []
 
     async def receiving():
-        made = contender.make(capacity)
-        done = meeting.open(made)
-        came.extend(await received(contender.async_recv(made)))
-        await done
+        async with meeting.open(contender.make(capacity)) as made:
+            came.extend(await received(contender.async_recv(made)))
 
     def sending(n):
         with meeting.join() as made:
@@ -162,10 +160,8 @@ def test_items_come_in_order_from_task_to_thread(contender):
     meeting, came = Meeting(), []
 
     async def sending():
-        made = contender.make(100)
-        done = meeting.open(made)
-        await sent(contender.async_send(made))
-        await done
+        async with meeting.open(contender.make(100)) as made:
+            await sent(contender.async_send(made))
 
     def receiving(n):
         with meeting.join() as made:
@@ -180,10 +176,8 @@ def test_items_come_in_order_from_loop_to_loop(contender):
     meeting, came = Meeting(), []
 
     async def receiving():
-        made = contender.make(100)
-        done = meeting.open(made)
-        came.extend(await received(contender.async_recv(made)))
-        await done
+        async with meeting.open(contender.make(100)) as made:
+            came.extend(await received(contender.async_recv(made)))
 
     async def sending():
         with meeting.join() as made:
@@ -198,10 +192,8 @@ def test_a_task_answers_each_item(pair):
     meeting, came = Meeting(), []
 
     async def answering():
-        there, back = pair.there.make(None), pair.back.make(None)
-        done = meeting.open((there, back))
-        await scenarios.async_answer_each(pair.there.async_recv(there), pair.back.async_send(back), FEW)
-        await done
+        async with meeting.open((pair.there.make(None), pair.back.make(None))) as (there, back):
+            await scenarios.async_answer_each(pair.there.async_recv(there), pair.back.async_send(back), FEW)
 
     def asking(n):
         with meeting.join() as (there, back):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from array import array
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import repeat
 from queue import SimpleQueue
@@ -174,12 +174,14 @@ class Meeting:
     def __init__(self) -> None:
         self._handed: SimpleQueue[tuple[Any, Call]] = SimpleQueue()
 
-    def open(self, made: Any) -> asyncio.Future[None]:
-        """In the loop; what it gives is done when the other side is."""
+    @asynccontextmanager
+    async def open(self, made: Any) -> AsyncIterator[Any]:
+        """In the loop."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._handed.put((made, partial(loop.call_soon_threadsafe, done.set_result, None)))
-        return done
+        yield made
+        await done
 
     @contextmanager
     def join(self) -> Iterator[Any]:
@@ -193,10 +195,8 @@ def to_loop(contender: Queue, threads: int, capacity: int | None, run: Run) -> l
         meeting = Meeting()
 
         async def receiving(n: int) -> None:
-            made = contender.make(capacity)
-            done = meeting.open(made)
-            await async_recv_each(contender.async_recv(made), n)
-            await done
+            async with meeting.open(contender.make(capacity)) as made:
+                await async_recv_each(contender.async_recv(made), n)
 
         def sending(n: int) -> None:
             with meeting.join() as made:
@@ -212,10 +212,8 @@ def from_loop(contender: Queue, threads: int, capacity: int | None, run: Run) ->
         meeting = Meeting()
 
         async def sending(n: int) -> None:
-            made = contender.make(capacity)
-            done = meeting.open(made)
-            await async_send_each(contender.async_send(made), n)
-            await done
+            async with meeting.open(contender.make(capacity)) as made:
+                await async_send_each(contender.async_send(made), n)
 
         def receiving(n: int) -> None:
             with meeting.join() as made:
@@ -231,10 +229,8 @@ def between_loops(contender: Queue, threads: int, capacity: int | None, run: Run
         meeting = Meeting()
 
         async def receiving(n: int) -> None:
-            made = contender.make(capacity)
-            done = meeting.open(made)
-            await async_recv_each(contender.async_recv(made), n)
-            await done
+            async with meeting.open(contender.make(capacity)) as made:
+                await async_recv_each(contender.async_recv(made), n)
 
         async def sending(n: int) -> None:
             with meeting.join() as made:
@@ -250,10 +246,8 @@ def there_and_back(contender: Pair, threads: int, run: Run) -> list[Loop]:
         meeting = Meeting()
 
         async def answering(n: int) -> None:
-            there, back = contender.there.make(None), contender.back.make(None)
-            done = meeting.open((there, back))
-            await async_answer_each(contender.there.async_recv(there), contender.back.async_send(back), n)
-            await done
+            async with meeting.open((contender.there.make(None), contender.back.make(None))) as (there, back):
+                await async_answer_each(contender.there.async_recv(there), contender.back.async_send(back), n)
 
         def asking(n: int) -> None:
             with meeting.join() as (there, back):

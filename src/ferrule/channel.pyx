@@ -63,11 +63,12 @@ from ferrule._core.parking cimport (
     give_up,
     length,
     link,
+    new_operation,
     refresh,
     wait_in_thread,
     wake,
 )
-from ferrule._core.raised cimport KeepRaised, set_raised
+from ferrule._core.raised cimport KeepRaised, reraise, set_raised
 from ferrule._core.sealed cimport PyTypeObject, replace_new, seal
 from ferrule.raw_queue cimport Block, Items, free_blocks, make_room, pop, push
 
@@ -76,6 +77,7 @@ from ferrule.errors import MISSING, Disconnected, Empty, Full, Timeout
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
     PyObject* Py_None
+    int PyErr_CheckSignals() noexcept
     void PyErr_SetNone(object) noexcept
     PyObject** items_of "PySequence_Fast_ITEMS"(list) noexcept
     PyObject* next_of "PyIter_Next"(object) noexcept
@@ -89,11 +91,11 @@ cdef enum Answer:           # of a locked section, besides the outcomes of an at
     NO_MEMORY
 
 cdef enum:
+    AT_A_TIME = 1024        # items that send_many() sends before it lets other threads and signals in
     UNINTERRUPTED = 128     # items that a task takes by `async for` or recv_many() before it lets its loop run once
 
 cdef struct Glance:             # a channel at one moment
     size_t count
-    size_t available            # items that can be taken at once: with no capacity those of waiting senders, too
     Py_ssize_t reserved
     bint is_open                # the end that was asked
     bint closed
@@ -103,8 +105,6 @@ cdef struct Glance:             # a channel at one moment
     uint64_t received
     uint64_t waits
     size_t high_water
-    Py_ssize_t waiting_senders
-    Py_ssize_t waiting_receivers
 
 
 cdef object _NO_DEFAULT = object()
@@ -333,7 +333,6 @@ cdef class _Channel:
         self._latch.lock()
         self._refresh()
         seen.count = self._items.count
-        seen.available = self._available()
         seen.reserved = self._reserved
         seen.is_open = end._open
         seen.closed = self._closed
@@ -343,8 +342,21 @@ cdef class _Channel:
         seen.received = self._received
         seen.waits = self._waits
         seen.high_water = self._high_water
-        seen.waiting_senders = length(&self._senders)
-        seen.waiting_receivers = length(&self._receivers)
+        self._latch.unlock()
+
+    cdef size_t _available_locked(self) noexcept nogil:
+        cdef size_t available
+        self._latch.lock()
+        self._refresh()
+        available = self._available()
+        self._latch.unlock()
+        return available
+
+    cdef void _waiting_locked(self, Py_ssize_t* senders, Py_ssize_t* receivers) noexcept nogil:
+        self._latch.lock()
+        self._refresh()
+        senders[0] = length(&self._senders)
+        receivers[0] = length(&self._receivers)
         self._latch.unlock()
 
     # What follows is called under the latch.
@@ -364,7 +376,7 @@ cdef class _Channel:
         return DONE
 
     cdef inline size_t _available(self) noexcept nogil:
-        """How many items can be taken at once."""
+        """How many items can be taken at once: with no capacity those of the senders that wait, too."""
         return self._items.count + (0 if self._capacity else <size_t>length(&self._senders))
 
     cdef inline bint _has_room(self) noexcept nogil:
@@ -525,25 +537,21 @@ cdef int _attempt_reserve(Waiter* waiter, Place place) noexcept:
     return _end_attempt(waiter, answer, &woken, NULL, 0)
 
 
-cdef int _attempt_recv(Waiter* waiter, Place place) noexcept:
-    """For a thread."""
+cdef inline int _receive(Waiter* waiter, PyObject** item, Place place) noexcept:
     cdef WakeList woken
     cdef size_t count
     cdef _Channel channel = _aim(waiter, &woken)
-    cdef int answer = channel._recv_locked(
-        <_End>waiter.target, <PyObject**>waiter.item, 1, &count, &waiter.node, place, &woken
-    )
+    cdef int answer = channel._recv_locked(<_End>waiter.target, item, 1, &count, &waiter.node, place, &woken)
     return _end_attempt(waiter, answer, &woken, NULL, 0)
+
+
+cdef int _attempt_recv(Waiter* waiter, Place place) noexcept:
+    """For a thread."""
+    return _receive(waiter, <PyObject**>waiter.item, place)
 
 
 cdef int _attempt_async_recv(Waiter* waiter, Place place) noexcept:
-    cdef WakeList woken
-    cdef size_t count
-    cdef _Channel channel = _aim(waiter, &woken)
-    cdef int answer = channel._recv_locked(
-        <_End>waiter.target, &waiter.item, 1, &count, &waiter.node, place, &woken
-    )
-    return _end_attempt(waiter, answer, &woken, NULL, 0)
+    return _receive(waiter, &waiter.item, place)
 
 
 cdef int _attempt_next(Waiter* waiter, Place place) noexcept:
@@ -568,13 +576,16 @@ cdef inline void _count_taken(_End end, int answer, size_t count) noexcept:
         end._taken.store(0, relaxed)
 
 
-cdef bint _rests(Waiter* waiter) noexcept:
-    """Whether the task has taken so much without a pause that it lets its loop run first."""
-    cdef _End end = <_End>waiter.target
+cdef inline bint _has_taken_much(_End end) noexcept:
+    """Whether so much was taken without a pause that a task lets its loop run first."""
     if end._taken.load(relaxed) < UNINTERRUPTED:
         return False
     end._taken.store(0, relaxed)
     return True
+
+
+cdef bint _rests(Waiter* waiter) noexcept:
+    return _has_taken_much(<_End>waiter.target)
 
 
 @cython.final
@@ -607,11 +618,9 @@ cdef int _attempt_recv_many(Waiter* waiter, Place place) noexcept:
 cdef int _fill(_Batch batch, Node* node, Place place, WakeList* woken) except -1:
     """Receives what there is, at most as much as is wanted, into the list, which has places for it before it comes."""
     cdef _Channel channel = batch._end._channel
-    cdef Glance seen
-    cdef size_t room, count
+    cdef size_t room = min(batch._limit, max(channel._available_locked(), <size_t>1))
+    cdef size_t count
     cdef int answer
-    channel._look_locked(batch._end, &seen)
-    room = min(batch._limit, max(seen.available, <size_t>1))
     batch._found = _places(room)
     answer = channel._recv_locked(batch._end, items_of(batch._found), room, &count, node, place, woken)
     _cut_off(batch._found, room, count)
@@ -640,11 +649,7 @@ cdef PyObject* _give_found(Waiter* waiter) noexcept:
 
 
 cdef bint _rests_many(Waiter* waiter) noexcept:
-    cdef _End end = (<_Batch>waiter.target)._end
-    if end._taken.load(relaxed) < UNINTERRUPTED:
-        return False
-    end._taken.store(0, relaxed)
-    return True
+    return _has_taken_much((<_Batch>waiter.target)._end)
 
 
 cdef int _attempt_send_many(Waiter* waiter, Place place) noexcept:
@@ -665,6 +670,15 @@ cdef int _attempt_send_many(Waiter* waiter, Place place) noexcept:
             return _end_attempt(waiter, answer, &woken, waiter.item, batch._sent)
         wake(&woken)
         _sent_one(waiter)
+        if batch._sent % AT_A_TIME == 0 and _let_others_in() < 0:
+            return FAILED
+
+
+cdef int _let_others_in() noexcept:
+    """In a loop that may go on for ever without running Python: other threads, and signal handlers, which may raise."""
+    with nogil:
+        pass
+    return PyErr_CheckSignals()
 
 
 cdef bint _sent_one(Waiter* waiter) noexcept:
@@ -751,20 +765,8 @@ cdef PyObject* _give_permit(Waiter* waiter) noexcept:
 
 
 cdef Operation _operation(const char* name, Attempt attempt, Expire expire, Result result):
-    cdef Operation operation
-    operation.name = name
-    operation.attempt = attempt
-    operation.abandon = _abandon
-    operation.pass_on = _pass_on
-    operation.handed = NULL
-    operation.result = result
-    operation.expire = expire
-    operation.leave = NULL
-    operation.rests = NULL
-    operation.insists = False
+    cdef Operation operation = new_operation(name, attempt, _abandon, _pass_on, result, expire)
     operation.is_event = True
-    operation.tries = 0
-    operation.spins = 0
     return operation
 
 

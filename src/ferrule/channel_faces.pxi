@@ -74,9 +74,10 @@ cdef class _Face:
         return {"sent": seen.sent, "received": seen.received, "high_water": seen.high_water, "waits": seen.waits}
 
     def _state(self):
-        """For tests: who waits, and what is promised."""
-        cdef Glance seen = _look(self)
-        return {"senders": seen.waiting_senders, "receivers": seen.waiting_receivers, "reserved": seen.reserved}
+        """For tests: who waits, and what is promised. O(waiters)."""
+        cdef Py_ssize_t senders, receivers
+        self._channel._waiting_locked(&senders, &receivers)
+        return {"senders": senders, "receivers": receivers, "reserved": _look(self).reserved}
 
     def __len__(self):
         return _look(self).count
@@ -239,6 +240,8 @@ cdef class Sender(_SendFace):
                     error.sent = sent
                     raise
             sent += 1
+            if sent % AT_A_TIME == 0 and _let_others_in() < 0:
+                reraise()
         return sent
 
     def reserve(self, *, timeout=None):
@@ -366,14 +369,13 @@ cdef class _RecvFace(_Face):
     def drain(self):
         """A list of all items that there are now. Never waits. O(items)."""
         cdef WakeList woken
-        cdef Glance seen
         cdef size_t room, count
         cdef list found
         cdef int answer = BUSY
         woken.head = woken.tail = NULL
         while answer == BUSY:       # more items have come than there were places for
-            self._channel._look_locked(self._end, &seen)
-            room = seen.available + seen.available // 8
+            room = self._channel._available_locked()
+            room += room // 8
             found = _places(room)
             answer = self._channel._drain_locked(self._end, items_of(found), room, &count, &woken)
             _cut_off(found, room, count)

@@ -42,7 +42,6 @@ from ferrule._core.parking cimport (
     HANDED,
     LINKED,
     TRY,
-    Expire,
     Node,
     Operation,
     Place,
@@ -53,6 +52,7 @@ from ferrule._core.parking cimport (
     generation,
     give_up,
     link,
+    new_operation,
     owner_thread,
     refresh,
     wait_in_thread,
@@ -109,7 +109,7 @@ cdef extern from *:
     namespace ferrule {
     // number + n, a new reference, if both are exact ints of less than 63 bits or exact floats; else NULL, with nothing
     // set but where there was no memory. Allocates nothing that the collector tracks and calls nothing in Python.
-    Py_NO_INLINE PyObject* uncommon_sum(PyObject* number, PyObject* n) noexcept {
+    Py_NO_INLINE static PyObject* uncommon_sum(PyObject* number, PyObject* n) noexcept {
         if (PyLong_CheckExact(number) && PyLong_CheckExact(n)) {
             int overflow, overflow_n;
             long long a = PyLong_AsLongLongAndOverflow(number, &overflow);

@@ -587,23 +587,9 @@ cdef PyObject* _give_item(Waiter* waiter) noexcept:
     return take(waiter.item)
 
 
-cdef Operation _operation(const char* name, Expire expire):
-    cdef Operation operation
-    operation.name = name
-    operation.attempt = _attempt_enter
-    operation.abandon = _abandon
-    operation.pass_on = _pass_on
-    operation.handed = NULL
-    operation.result = _give_item
-    operation.expire = expire
-    operation.leave = NULL
-    operation.rests = NULL
-    operation.is_event = False
-    operation.insists = False
-    operation.tries = 0
-    operation.spins = 0
-    return operation
-
-
-cdef Operation ENTER = _operation(b"ConcurrentMap.entry", _expire)
-cdef Operation TRY_ENTER = _operation(b"ConcurrentMap.try_entry", _expire_quietly)
+cdef Operation ENTER = new_operation(
+    b"ConcurrentMap.entry", _attempt_enter, _abandon, _pass_on, _give_item, _expire
+)
+cdef Operation TRY_ENTER = new_operation(
+    b"ConcurrentMap.try_entry", _attempt_enter, _abandon, _pass_on, _give_item, _expire_quietly
+)

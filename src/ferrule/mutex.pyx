@@ -52,6 +52,7 @@ from ferrule._core.parking cimport (
     generation,
     give_up,
     link,
+    new_operation,
     owner_context,
     owner_thread,
     refresh,
@@ -791,26 +792,9 @@ cdef PyObject* _give_none(Waiter* waiter) noexcept:
     return take(Py_None)
 
 
-cdef Operation _operation(
-    const char* name,
-    Attempt attempt,
-    Result result,
-    Expire expire = _expire,
-):
-    cdef Operation operation
-    operation.name = name
-    operation.attempt = attempt
-    operation.abandon = _abandon
-    operation.pass_on = _pass_on
-    operation.handed = NULL
-    operation.result = result
-    operation.expire = expire
-    operation.leave = NULL
-    operation.rests = NULL
-    operation.is_event = False
-    operation.insists = False
+cdef Operation _operation(const char* name, Attempt attempt, Result result, Expire expire = _expire):
+    cdef Operation operation = new_operation(name, attempt, _abandon, _pass_on, result, expire)
     operation.tries = TRIES
-    operation.spins = 0
     return operation
 
 

@@ -624,3 +624,38 @@ async def main():
 assert asyncio.run(main()) == (("filled", 0) if count else "item")
 assert len(rx) == 0
 """)
+
+
+@pytest.mark.parametrize("send_many", ["tx.send_many(endless)", "tx.aio.send_many(endless).send(None)"])
+def test_ctrl_c_ends_what_would_go_on_for_ever(send_many):
+    """Neither the iterator nor the channel runs any Python, and nothing ever waits."""
+    run(f"""
+tx, rx = unbounded()
+endless = itertools.repeat(None)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+try:
+    {send_many}
+except KeyboardInterrupt:
+    pass
+else:
+    raise SystemExit("not interrupted")
+assert len(rx) > 0
+""")
+
+
+def test_other_threads_go_on_beside_what_would_go_on_for_ever():
+    run("""
+tx, rx = unbounded()
+class Enough(Exception):
+    pass
+def enough(*_):
+    raise Enough
+signal.signal(signal.SIGALRM, enough)
+collecting = spawn(lambda: (rx.recv(), signal.setitimer(signal.ITIMER_REAL, 0.01)))
+try:
+    tx.send_many(itertools.repeat(None))
+except Enough:
+    pass
+collecting.result()
+""")

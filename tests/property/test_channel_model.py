@@ -5,24 +5,20 @@ leave can be met at each place on its way to the waiter: in a mailbox, in a reso
 """
 
 import asyncio
-import contextlib
 import itertools
 import sys
 import warnings
 from dataclasses import replace
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from ferrule import MISSING, Disconnected, Empty, Full, Permit, Timeout
 from tests.support.channels import channel, waiting
-from tests.support.driver import HandLoop, Stepper, complete
+from tests.support.driver import Stepper, complete
 from tests.support.models import ChannelModel
-
-LONG = 9e9
-"""A timeout that is up only when the test has the timer call."""
+from tests.support.waits import LONG, WITHIN, Wait, WaitsMachine, if_any, one_of, within
 
 MOST_ENDS = 4
 """Of each side; those that were closed count too."""
@@ -43,7 +39,6 @@ KINDS = ("send", "send", "send_many", "reserve", "recv", "recv", "recv_many", "n
 
 SEND_AT_ONCE = ["try_send", "try_send", "force_send", "now", "soon", "in a task", "many"]
 RECEIVE_AT_ONCE = ["try_recv", "try_recv", "default", "now", "soon", "in a task", "many", "drain", "try_iter"]
-DISTURBANCES = ["cancel", "cancel", "throw", "throw", "close", "drop", "send", "close its loop"]
 
 RARELY = st.sampled_from([False] * 7 + [True])
 
@@ -53,35 +48,16 @@ WAIT = st.tuples(
 """A wait: its kind, the number of its end, its loop, whether it has a timeout, how many items it is for."""
 
 
-class Loop(HandLoop):
-    """A loop, and who is on the way to it in the model's view."""
-
-    def __init__(self):
-        super().__init__()
-        self.mailbox = []
-
-
-class Wait:
-    """One wait: what drives it, and where it stands in the model's view."""
+class EndWait(Wait):
+    """A wait at an end of the channel."""
 
     def __init__(self, name, kind, end, loop, *, timed, items, limit):
-        self.name = name
+        super().__init__(name, loop, timed=timed)
         self.kind = kind
         self.end = end
-        self.loop = loop
-        self.timed = timed
         self.left = items  # to be sent
         self.limit = limit  # how many may be received
         self.sent = 0
-        self.stepper = None  # also once it has ended, or was dropped: then the queue or the mailbox keeps it alive
-        self.timer = None  # while it may call
-        self.begun = False
-        self.expired = False  # the timer has called
-        self.delivered = False  # its loop has resolved its future: it was claimed, or its time is up
-        self.cancelled = False  # its future, or its next step
-
-    def __repr__(self):
-        return self.name
 
     @property
     def sends(self):
@@ -91,36 +67,10 @@ class Wait:
     def item(self):
         return self.left[0]
 
-    @property
-    def stranded(self):
-        """Its loop is closed: nobody steps it any more."""
-        return self.loop.is_closed()
-
-    @property
-    def can_step(self):
-        return not self.stranded and (not self.begun or self.delivered or self.cancelled)
-
     def has_sent(self):
         """The item that came next."""
         self.sent += 1
         self.left.pop(0)
-
-
-def one_of(name):
-    """One of the things that the machine has under that name."""
-    return st.runner().flatmap(lambda machine: st.sampled_from(list(getattr(machine, name))))
-
-
-WITHIN = st.none() | one_of("loops")
-"""The loop that runs in the thread that does something, if one does."""
-
-
-def within(loop):
-    return contextlib.nullcontext() if loop is None else loop.running()
-
-
-def if_any(name):
-    return precondition(lambda machine: getattr(machine, name))
 
 
 def answer_of(function, item=MISSING, sent=0):
@@ -136,12 +86,11 @@ def answer_of(function, item=MISSING, sent=0):
     return type(error)
 
 
-class ChannelMachine(RuleBasedStateMachine):
+class ChannelMachine(WaitsMachine):
+    closings = (*[False] * 7, True)
+
     def __init__(self):
         super().__init__()
-        self.loops = [Loop(), Loop()]
-        self.waits = []  # those that have a driver and have not ended
-        self.dropped = []  # those that have no driver and have not ended
         self.permits = {}  # by the name that the model has for them; the spent ones too
         self.names = itertools.count()
 
@@ -344,18 +293,6 @@ class ChannelMachine(RuleBasedStateMachine):
 
     # --- waits --------------------------------------------------------------------------------------------------------
 
-    @property
-    def can_step(self):
-        return [wait for wait in self.waits if wait.can_step]
-
-    @property
-    def called(self):
-        return [loop for loop in self.loops if loop.due]
-
-    @property
-    def with_timer(self):
-        return [wait for wait in self.waits if wait.timer]
-
     @rule(wait=WAIT, stepped=st.sampled_from([True, True, False]))
     def begin(self, wait, stepped):
         kind, number, loop, timed, count = wait
@@ -366,7 +303,7 @@ class ChannelMachine(RuleBasedStateMachine):
             return
         timed = timed and kind != "next"
         items = [self.number() for _ in range(count if kind == "send_many" else kind == "send")]
-        wait = Wait(f"wait{self.number()}", kind, end, self.loops[loop], timed=timed, items=items, limit=count)
+        wait = EndWait(f"wait{self.number()}", kind, end, self.loops[loop], timed=timed, items=items, limit=count)
         timeout = LONG if timed else None
         match kind:
             case "send":
@@ -386,19 +323,6 @@ class ChannelMachine(RuleBasedStateMachine):
         if stepped:
             self.step(wait)
 
-    @if_any("can_step")
-    @rule(wait=one_of("can_step"))
-    def step(self, wait):
-        first = not wait.begun
-        with wait.loop.running():
-            wait.stepper.step()
-        if wait.cancelled:
-            self.ends_by(wait, asyncio.CancelledError, wait.loop)
-        else:
-            self.goes_on(wait)
-        if first and wait.begun and wait.timed:
-            wait.timer = wait.loop.timers[-1]
-
     @rule()
     def settle(self):
         """Whoever can go on does. In a closed loop it cannot: its driver has what it was given, and may close it."""
@@ -408,82 +332,6 @@ class ChannelMachine(RuleBasedStateMachine):
             for wait in self.can_step:
                 self.step(wait)
         assert all(wait.stranded for wait in self.model.claimed)
-
-    @property
-    def with_timer_and_more_of_the_claimed(self):
-        return self.with_timer + 3 * [wait for wait in self.with_timer if wait in self.model.claimed]
-
-    @if_any("with_timer")
-    @rule(wait=one_of("with_timer_and_more_of_the_claimed"))
-    def time_is_up(self, wait):
-        wait.loop.fire(wait.timer)
-        wait.timer = None
-        wait.expired = True
-        if wait in self.model.waiting:
-            self.model = self.model.leaves(wait)
-            wait.delivered = True
-
-    @if_any("waits")
-    @rule(wait=one_of("waits"), how=st.sampled_from(DISTURBANCES), where=WITHIN)
-    def disturb(self, wait, how, where):
-        match how:
-            case "cancel" if not wait.cancelled and not wait.stranded:
-                wait.stepper.cancel()
-                wait.cancelled = True
-            case "throw" if not wait.cancelled and not wait.stranded:
-                with within(where):
-                    wait.stepper.throw(KeyError(wait.name))
-                self.ends_by(wait, KeyError, where)
-            case "send" if not wait.can_step and not wait.stranded:
-                self.step_too_early(wait, where)
-            case "close":
-                with within(where):
-                    wait.stepper.close()
-                self.waits.remove(wait)
-                self.woken(self.gives_up(wait), where)
-            case "drop" if not wait.timed:  # a timer and its wait make a cycle
-                self.drop(wait, where)
-            case "close its loop" if not wait.stranded:
-                self.close_loop(wait.loop)
-
-    def step_too_early(self, wait, where):
-        future = wait.stepper.future
-        with within(where):
-            assert not wait.stepper.send()
-        assert wait.stepper.future is future
-
-    def drop(self, wait, where):
-        """Its driver lets go of it. The queue, or who brings it the leave, may still have it."""
-        with within(where), contextlib.nullcontext() if wait.begun else pytest.warns(match="never awaited"):
-            wait.stepper = None
-        self.waits.remove(wait)
-        if wait in self.model.waiting or (wait in self.model.claimed and not wait.delivered):
-            self.dropped.append(wait)
-        else:
-            self.woken(self.gives_up(wait), where)
-
-    # --- loops --------------------------------------------------------------------------------------------------------
-
-    @if_any("called")
-    @rule(loop=one_of("called"), closes=RARELY)
-    def turn(self, loop, closes):
-        """The loop turns, or is closed before it does."""
-        if closes:
-            self.close_loop(loop)
-        else:
-            loop.turn()
-            posted, loop.mailbox = loop.mailbox, []
-            for wait in posted:
-                self.delivered(wait)
-
-    def close_loop(self, loop):
-        """Another one takes its place; who waits in it can only give up."""
-        self.loops[self.loops.index(loop)] = Loop()
-        loop.close()
-        for wait in self.waits:
-            if wait.loop is loop:
-                wait.timer = None
-        self.woken([other for wait in loop.mailbox for other in self.gives_up(wait)], None)
 
     # --- the model's view ---------------------------------------------------------------------------------------------
 
@@ -505,23 +353,6 @@ class ChannelMachine(RuleBasedStateMachine):
             self.becomes(self.model.claims_first(sends=True), where)
         while len(self.model.receiving) > seen["receivers"]:
             self.becomes(self.model.claims_first(sends=False), where)
-
-    def woken(self, claimed, where):
-        """Each is woken at once in its own loop. Else it is on its way, or passes on what it got in a closed loop."""
-        claimed = list(claimed)
-        while claimed:
-            wait = claimed.pop(0)
-            if wait.stranded:
-                claimed += self.gives_up(wait)
-            elif wait.loop is where:
-                self.delivered(wait)
-            else:
-                wait.loop.mailbox.append(wait)
-
-    def delivered(self, wait):
-        wait.delivered = True
-        if wait in self.dropped:
-            self.woken(self.gives_up(wait), wait.loop)
 
     def gives_up(self, wait):
         """The wait wants nothing any more; who was claimed in its place."""
@@ -572,9 +403,8 @@ class ChannelMachine(RuleBasedStateMachine):
         self.becomes(model, wait.loop)
         return StopAsyncIteration if wait.kind == "next" and answer is Disconnected else answer
 
-    def ends_by(self, wait, error, where):
-        """By what was raised in it."""
-        self.ends_with(wait, error)
+    def raised(self, wait, error, where):
+        self.ends_with(wait, error if isinstance(error, type) else type(error))
         self.woken(self.gives_up(wait), where)
 
     def ends_with(self, wait, answer):
@@ -597,6 +427,7 @@ class ChannelMachine(RuleBasedStateMachine):
             self.looks(name, end)
         self.nobody_waits_beside_what_it_wants_unless_enough_have_leave_to_take_it()
         self.who_was_woken_knows()
+        self.each_loop_is_called_once_and_only_if_there_is_something_for_it()
 
     def agrees(self):
         model = self.model
@@ -630,15 +461,6 @@ class ChannelMachine(RuleBasedStateMachine):
             assert sum(wait.sends for wait in model.leave) >= model.free
         if self.capacity == 0:
             assert not (model.sending and model.receiving), "they would have met"
-
-    def who_was_woken_knows(self):
-        """And nobody else: so the order of wake-ups is the model's, and none comes before its loop turns."""
-        for wait in self.waits:
-            if wait.begun:
-                assert wait.stepper.suspended
-                assert wait.stepper.future.done() is (wait.delivered or wait.cancelled)
-        for loop in self.loops:
-            assert len(loop.due) == bool(loop.mailbox)
 
 
 TestChannelModel = ChannelMachine.TestCase

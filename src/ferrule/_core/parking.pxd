@@ -120,6 +120,27 @@ cdef struct WakeList:           # waiters claimed under a latch, to be woken aft
 cdef uint64_t generation        # how many forks lie behind this process; written in the child, which has one thread
 
 
+cdef inline Operation new_operation(
+    const char* name, Attempt attempt, Abandon abandon, PassOn pass_on, Result result, Expire expire
+) noexcept:
+    """An operation with nothing special about it; what there is the caller sets."""
+    cdef Operation operation
+    operation.name = name
+    operation.attempt = attempt
+    operation.abandon = abandon
+    operation.pass_on = pass_on
+    operation.handed = NULL
+    operation.result = result
+    operation.expire = expire
+    operation.leave = NULL
+    operation.rests = NULL
+    operation.is_event = False
+    operation.insists = False
+    operation.tries = 0
+    operation.spins = 0
+    return operation
+
+
 cdef inline bint linked(Node* node) noexcept nogil:
     return node.queue != NULL and node.waiter.generation == generation
 

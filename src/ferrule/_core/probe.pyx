@@ -43,6 +43,7 @@ from ferrule._core.parking cimport (
     give_up,
     link,
     linked,
+    new_operation,
     refresh,
     unlink,
     wait_in_thread,
@@ -328,16 +329,7 @@ cdef void _expire(Waiter* waiter) noexcept:
 
 
 cdef Operation PLAIN, SPINNING, INSISTING, GIVING, SEVERAL
-PLAIN.name = b"Gate.wait"
-PLAIN.attempt = _attempt
-PLAIN.abandon = _abandon
-PLAIN.pass_on = _pass_on
-PLAIN.result = _give_true
-PLAIN.expire = _expire
-PLAIN.leave = NULL
-PLAIN.insists = False
-PLAIN.tries = 0
-PLAIN.spins = 0
+PLAIN = new_operation(b"Gate.wait", _attempt, _abandon, _pass_on, _give_true, _expire)
 SPINNING = PLAIN
 SPINNING.spins = 2000
 INSISTING = PLAIN
