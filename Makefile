@@ -19,6 +19,8 @@ ROOM ?=
 
 bin := $(VENV)/bin
 ft := $(FT_VENV)/bin
+# The tests over all CPUs; `python -m pytest` alone runs them in one process.
+spread := -n auto --dist worksteal
 sources := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi')
 
 .PHONY: demo test stress freethreaded tsan asan mutants lint types bench bench-smoke docs dist wheels clean
@@ -58,13 +60,13 @@ demo: $(VENV)/ready.stamp
 	$(bin)/python -m ferrule
 
 test: $(VENV)/ready.stamp $(VENV)/test.stamp
-	$(bin)/python -m pytest $(PYTEST_ARGS)
+	$(bin)/python -m pytest $(spread) $(PYTEST_ARGS)
 
 stress: $(VENV)/ready.stamp $(VENV)/test.stamp
 	$(bin)/python -m pytest -m stress --long $(PYTEST_ARGS)
 
 freethreaded: $(FT_VENV)/ready.stamp $(FT_VENV)/test.stamp
-	$(ft)/python -m pytest $(PYTEST_ARGS)
+	$(ft)/python -m pytest $(spread) $(PYTEST_ARGS)
 
 tsan: $(FT_VENV)/ready.stamp $(FT_VENV)/test.stamp
 	FT_BIN=$(ft) tests/support/sanitized.sh thread $(PYTEST_ARGS)

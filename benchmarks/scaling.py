@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.peers import FREE_THREADED
 from benchmarks.scenarios import Scenario, Tail, Waiting, empty_loop, run_loops
 
-ROOMS = ["mutex", "map", "channel"]
+ROOMS = ["mutex", "map", "channel", "rwlock"]
 ROUNDS = 5
 SECONDS = 0.15
 QUICK_ROUNDS, QUICK_SECONDS = 2, 0.03
@@ -59,8 +59,9 @@ class Result:
         return statistics.median(self.rounds)
 
     def median_of(self, figure: str) -> float:
-        """Of one figure of the summaries."""
-        return statistics.median(summary[figure] for summary in self.rounds)
+        """Of one figure of the summaries; "p99 of writers" is the p99 of the threads with that role."""
+        name, _, role = figure.partition(" of ")
+        return statistics.median((each["roles"][role] if role else each)[name] for each in self.rounds)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self.case), "rounds": self.rounds, "failures": self.failures}
@@ -176,7 +177,8 @@ def _measured(case: Case, seconds: float) -> Any:
         if waiting.name == case.scenario:
             contender = _named(waiting.contenders, case.contender)
             seconds = waiting.seconds * min(1.0, seconds / SECONDS)
-            return {"seconds": seconds, **summary(waiting.run(contender, case.threads, seconds=seconds))}
+            all_waits = waiting.run(contender, case.threads, seconds=seconds)
+            return {"seconds": seconds, **summary(all_waits), "roles": _by_role(waiting, all_waits)}
     for tail in tails(case.room):
         if tail.name == case.scenario:
             calls = max(1, int(tail.calls * min(1.0, seconds / SECONDS)))
@@ -196,12 +198,25 @@ def _ns_per_operation(loops: list[Callable[[int], Any]], seconds: float) -> floa
     return run_loops(loops, n) / (n * len(loops)) * 1e9
 
 
+def _by_role(waiting: Waiting, all_waits: list[array[int]]) -> dict[str, Any]:
+    summaries, first = {}, 0
+    for role, count in waiting.roles:
+        summaries[role] = summary(all_waits[first : first + count])
+        first += count
+    return summaries
+
+
 def summary(all_waits: Sequence[array[int]]) -> dict[str, Any]:
-    """Turns of each thread, percentiles of all waits in ns, and how many lie below each power of two."""
+    """Turns of each thread, percentiles of all waits in ns, and how many lie below each power of two.
+
+    spread: how many times more turns one thread had than another, at most.
+    """
+    turns = [len(waits) for waits in all_waits]
     waits = sorted(wait for waits in all_waits for wait in waits)
     below = Counter(1 << wait.bit_length() for wait in waits)
     return {
-        "turns": [len(waits) for waits in all_waits],
+        "turns": turns,
+        "spread": max(turns) / max(1, min(turns)),
         "p50": _percentile(waits, 0.5),
         "p99": _percentile(waits, 0.99),
         "p99.99": _percentile(waits, 0.9999),

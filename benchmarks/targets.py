@@ -11,7 +11,8 @@ class Target:
     """A row of the page: `beat` has for each interpreter the contender and the factor, both taken in one run.
 
     `peer_threads`: with how many the contender runs, where not with as many; so one figure of ferrule's meets another.
-    `figure`: which one of a summary is meant; without it, ns per operation.
+    `figure`: which one of a summary is meant; without it, ns per operation. In the place of a contender AT_MOST may
+    stand, and behind it what the figure must not be above.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Target:
             yield self.room, self.scenario, contender, self.peer_threads or self.threads
 
 
+AT_MOST = "at most"
 MAP = "ferrule.ConcurrentMap"
 BOTH = ("3.11", "3.13t")
 
@@ -55,12 +57,20 @@ def _channel(title: str, scenario: str, threads: int, beat: dict[str, tuple[str,
     return Target(title, "channel", scenario, threads, CHANNEL, beat)
 
 
+RWLOCK = "ferrule.RWLock"
+
+
+def _rwlock(title: str, scenario: str, threads: int, beat: dict[str, tuple[str, float]], figure: str = "") -> Target:
+    return Target(title, "rwlock", scenario, threads, RWLOCK, beat, figure=figure)
+
+
 SIMPLE, THREAD, STD_CONCURRENT = "queue.SimpleQueue", "queue.Queue", "ft_utils.StdConcurrentQueue"
 JANUS, CULSANS, AIOLOGIC_SIMPLE = "janus.Queue", "culsans.Queue", "aiologic.SimpleQueue"
 ASYNCIO, ANYIO = "asyncio.Queue", "anyio memory stream"
 CALL_SOON = "call_soon_threadsafe, SimpleQueue"
 CACHEBOX, FT_UTILS, CEREGGII = "cachebox.Cache", "ft_utils.ConcurrentDict", "cereggii.AtomicDict"
 LOCKED, DICT = "dict + threading.Lock", "dict"
+LOCK, AIORWLOCK = "threading.Lock", "aiorwlock.RWLock"
 
 
 TARGETS = [
@@ -162,5 +172,46 @@ TARGETS = [
         "asyncio_from_thread_100",
         2,
         _than("ferrule channel, unbounded", 0.5),
+    ),
+    _rwlock(
+        "RWLock, `read()` and `release()`, 1 thread",
+        "read_release",
+        1,
+        {"3.11": ("rwlock.RWLock", 28.0), "3.13t": ("ft_utils.RWLock", 1.6)},
+    ),
+    _rwlock(
+        "RWLock, `with lock.read()`, 1 thread, beside any lock's `with`",
+        "with_read",
+        1,
+        {"3.11": (LOCK, 2.5), "3.13t": (LOCK, 1.6)},
+    ),
+    _rwlock(
+        "RWLock, 99 in 100 read, 2 threads, beside any lock", "mixed_99", 2, {"3.11": (LOCK, 2.2), "3.13t": (LOCK, 3.0)}
+    ),
+    _rwlock(
+        "RWLock, 1 writer among 8 readers that hold it 1 ms: p99 of its waits",
+        "writer_among_readers",
+        9,
+        _than(AT_MOST, 20e6),
+        "p99 of writers",
+    ),
+    _rwlock(
+        "RWLock, 1 writer among 8 readers that hold it 1 ms: most holds of a thread / least",
+        "writer_among_readers",
+        9,
+        _than(AT_MOST, 2.0),
+        "spread",
+    ),
+    Target("aio.RWLock, read in 1 task", "rwlock", "async_read", 1, "ferrule.aio.RWLock", _than(AIORWLOCK, 20.0)),
+    Target(
+        "aio.RWLock, 10 tasks, 9 in 10 read", "rwlock", "async_mixed_90", 1, "ferrule.aio.RWLock", _than(AIORWLOCK, 2.0)
+    ),
+    Target(
+        "aio.RWLock, 10 tasks, 9 in 10 read, with an await inside",
+        "rwlock",
+        "async_held_90",
+        1,
+        "ferrule.aio.RWLock",
+        _than(AIORWLOCK, 2.0),
     ),
 ]

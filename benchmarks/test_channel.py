@@ -108,8 +108,16 @@ async def sent(send):
         await send(item)
 
 
-@pytest.mark.parametrize("contender", here(peers.THREADS, peers.THREADS_UNBOUNDED))
-@pytest.mark.parametrize("capacity", [1, 100, None])
+def at_each_capacity(buffered, meeting):
+    """Contenders with a capacity that they take, 0 for those of a meeting."""
+    here_by = [(contender, capacity) for capacity in (1, 100, None) for contender in here(*buffered)]
+    for contender, capacity in [*here_by, *((contender, 0) for contender in here(meeting))]:
+        yield pytest.param(*contender.values, capacity, id=f"{capacity}-{contender.id}")
+
+
+@pytest.mark.parametrize(
+    ("contender", "capacity"), [*at_each_capacity([peers.THREADS, peers.THREADS_UNBOUNDED], peers.THREADS_MEETING)]
+)
 def test_items_come_in_order_from_thread_to_thread(contender, capacity):
     made = contender.make(capacity)
     send, recv = contender.send(made), contender.recv(made)
@@ -118,8 +126,9 @@ def test_items_come_in_order_from_thread_to_thread(contender, capacity):
     assert came == [*range(FEW)]
 
 
-@pytest.mark.parametrize("contender", here(peers.TASKS, peers.TASKS_UNBOUNDED))
-@pytest.mark.parametrize("capacity", [1, 100, None])
+@pytest.mark.parametrize(
+    ("contender", "capacity"), [*at_each_capacity([peers.TASKS, peers.TASKS_UNBOUNDED], peers.TASKS_MEETING)]
+)
 def test_items_come_in_order_from_task_to_task(contender, capacity):
     async def tasks():
         made = contender.make(capacity)

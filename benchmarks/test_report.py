@@ -176,3 +176,43 @@ def test_a_process_measures_one_case_and_a_failing_one_stops_nothing():
     assert right.rounds[0] > 0
     assert len(notes) == 2
     assert Result.from_dict(json.loads(json.dumps(right.as_dict()))) == right
+
+
+def test_a_bound_stands_in_the_place_of_a_contender():
+    def turns(p99: int, *counts: int) -> Result:
+        summaries = [{"p50": 1, "p99": p99, "p99.99": p99, "max": p99, "turns": [count]} for count in counts]
+        rounds = [
+            {
+                "seconds": 1.0,
+                **scaling.summary([array("Q", [5] * count) for count in counts]),
+                "roles": dict(zip(["writers", "readers"], summaries, strict=True)),
+            }
+        ]
+        return Result(Case("rwlock", "writer_among_readers", "ferrule.RWLock", 9), rounds)
+
+    title = "RWLock, 1 writer among 8 readers that hold it 1 ms"
+    for p99, counts, in_time, even in [(10**7, (3, 5), "2.00x", "1.20x"), (10**8, (9, 3), "0.20x", "0.67x")]:
+        lines = report.render([measurement(turns(p99, *counts))]).splitlines()
+        verdict = "reached" if p99 == 10**7 else "**missed**"
+        most = max(counts) / min(counts)
+        for row in [
+            f"| {title}: p99 of its waits | at most | 20000000 | {p99} | {in_time} | 1.0x | {verdict} |  |",
+            f"| {title}: most holds of a thread / least | at most | 2.00 | {most:.2f} | {even} | 1.0x | {verdict} |  |",
+        ]:
+            assert row in lines
+        assert [line.split(" | ")[0] for line in lines if line.startswith(("| ferrule.RWLock |", "| - "))] == [
+            "| ferrule.RWLock",
+            "| - writers",
+            "| - readers",
+        ]
+
+
+def test_the_waits_of_a_process_are_summed_up_by_role():
+    (result,) = scaling.measure([Case("rwlock", "writer_among_readers", "ferrule.RWLock", 9)], 1, 0.005, lambda _: None)
+    assert result.failures == []
+    (figures,) = result.rounds
+    roles = figures["roles"]
+    assert [len(roles[role]["turns"]) for role in ("writers", "readers")] == [1, 8]
+    assert figures["turns"] == [*roles["writers"]["turns"], *roles["readers"]["turns"]]
+    assert result.median_of("p99 of writers") == roles["writers"]["p99"]
+    assert result.median_of("spread") == max(figures["turns"]) / min(figures["turns"])

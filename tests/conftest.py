@@ -1,5 +1,6 @@
 """Options and fixtures for every test: --long, --seed, the kinds of loop, the switch interval, no stray threads."""
 
+import gc
 import random
 import signal
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.driver import LOOPS
+from tests.support.loops import LOOPS
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -36,6 +37,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if GIL and metafunc.definition.get_closest_marker("stress"):
         metafunc.parametrize("switch_interval", [None, 1e-5], ids=["switch-default", "switch-10us"], indirect=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_is_there_is_not_looked_at() -> None:
+    """A collection in a test looks at what that file's tests made, not at ten thousand tests and their reports."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

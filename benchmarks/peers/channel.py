@@ -69,6 +69,32 @@ class ThreadQueue(queue.Queue[Any]):
             await asyncio.to_thread(self.put, item)
 
 
+class MeetingQueue(queue.Queue[Any]):
+    """queue.Queue as a rendezvous of one producer: it goes on once the item has been taken."""
+
+    def hand_over(self, item: Any) -> None:
+        self.put(item)
+        self.join()
+
+    def take(self) -> Any:
+        item = self.get()
+        self.task_done()
+        return item
+
+
+class AsyncMeetingQueue(asyncio.Queue[Any]):
+    """The same of asyncio.Queue."""
+
+    async def hand_over(self, item: Any) -> None:
+        await self.put(item)
+        await self.join()
+
+    async def take(self) -> Any:
+        item = await self.get()
+        self.task_done()
+        return item
+
+
 def _streams(module: Any) -> Callable[[int | None], Any]:
     return lambda capacity: module.create_memory_object_stream(math.inf if capacity is None else capacity)
 
@@ -159,6 +185,18 @@ RUN_THREADSAFE = Queue(
     async_send=lambda made: made.put_from_another_loop,
     async_recv=lambda made: made.queue.get,
 )
+JOINED = Queue(
+    "queue.Queue, put and join",
+    lambda capacity: MeetingQueue(1),
+    send=lambda made: made.hand_over,
+    recv=lambda made: made.take,
+)
+ASYNC_JOINED = Queue(
+    "asyncio.Queue, put and join",
+    lambda capacity: AsyncMeetingQueue(1),
+    async_send=lambda made: made.hand_over,
+    async_recv=lambda made: made.take,
+)
 TO_THREAD = Queue(
     "queue.Queue, to_thread if full",
     lambda capacity: ThreadQueue(capacity or 0),
@@ -184,6 +222,8 @@ THREADS = [THREAD, FT_UTILS, *MIXED, OURS]
 MANY_THREADS = [contender for contender in THREADS if contender is not FT_UTILS]
 """Without the one whose put() raises Full where another producer takes the last room first."""
 THREADS_UNBOUNDED = [SIMPLE, THREAD, FT_UTILS, *MIXED, AIOLOGIC_SIMPLE, OURS]
+THREADS_MEETING = [JOINED, OURS]
+TASKS_MEETING = [ASYNC_JOINED, ANYIO, OURS]
 TASKS = [ASYNCIO, ANYIO, *MIXED, OURS]
 TASKS_UNBOUNDED = [ASYNCIO, ANYIO, *MIXED, AIOLOGIC_SIMPLE, OURS]
 TO_LOOP = [RUN_THREADSAFE, *MIXED, OURS, OURS_UNBOUNDED]

@@ -35,6 +35,8 @@ class Waiting:
     run: Callable[..., list[array[int]]]
     """run(contender, threads, seconds=...) gives the waits of each thread in ns."""
     seconds: float
+    roles: tuple[tuple[str, int], ...] = ()
+    """What the threads are, if not all the same: names and how many, in the order of the threads."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,23 @@ def empty_loop(n: int) -> None:
     """The loop of every scenario without its body: what each figure holds besides the contender."""
     for _ in repeat(None, n):
         pass
+
+
+def shares(n: int, parts: int) -> list[int]:
+    return [n // parts + (i < n % parts) for i in range(parts)]
+
+
+def steps(seconds: float) -> int:
+    """How many steps of an empty loop take so long."""
+    n = 1_000_000
+    fastest = min(_time_steps(n) for _ in range(3))
+    return max(1, round(seconds * n / fastest))
+
+
+def _time_steps(n: int) -> float:
+    started = perf_counter()
+    empty_loop(n)
+    return perf_counter() - started
 
 
 def run_loops(loops: Sequence[Loop], n: int) -> float:

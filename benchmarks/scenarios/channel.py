@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.peers import channel as peers
 from benchmarks.peers.channel import Pair, Queue
-from benchmarks.scenarios import Loop, Scenario, Tail, run_loops
+from benchmarks.scenarios import Loop, Scenario, Tail, run_loops, shares
 
 ITEM = 1
 CAPACITY = 100
@@ -120,10 +120,6 @@ def trips(contender: Queue, calls: int) -> array[int]:
         note(perf_counter_ns() - started)
     answering.join()
     return took
-
-
-def shares(n: int, parts: int) -> list[int]:
-    return [n // parts + (i < n % parts) for i in range(parts)]
 
 
 # Tasks of one loop.
@@ -277,6 +273,7 @@ def _threads() -> Iterator[Scenario]:
         partial(seq, capacity=None),
     )
     for name, capacity, contenders in [
+        ("0", 0, peers.THREADS_MEETING),
         ("1", 1, peers.THREADS),
         (f"{CAPACITY}", CAPACITY, peers.THREADS),
         ("unbounded", None, peers.THREADS_UNBOUNDED),
@@ -314,11 +311,11 @@ def _with_loops(kind: str, run: Run, missing: str) -> Iterator[Scenario]:
         1,
         partial(async_seq, **bounded),
     )
-    for capacity in (1, CAPACITY):
+    for capacity, contenders in [(0, peers.TASKS_MEETING), (1, peers.TASKS), (CAPACITY, peers.TASKS)]:
         yield scenario(
             f"spsc_{capacity}",
             f"1 task to 1 task, capacity {capacity}",
-            peers.TASKS,
+            contenders,
             1,
             partial(async_through, capacity=capacity),
         )

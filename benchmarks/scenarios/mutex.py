@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.peers import mutex as peers
 from benchmarks.peers.mutex import Lock
-from benchmarks.scenarios import Loop, Scenario, Waiting
+from benchmarks.scenarios import Loop, Scenario, Waiting, shares, steps
 
 TASKS = 10
 
@@ -93,7 +93,7 @@ def async_contended(contender: Lock, threads: int) -> list[Loop]:
 
     async def all_tasks(n: int) -> None:
         lock = contender.make()
-        await asyncio.gather(*[task(lock, share) for share in _shares(n)])
+        await asyncio.gather(*[task(lock, share) for share in shares(n, TASKS)])
 
     return [lambda n: asyncio.run(all_tasks(n))] * threads
 
@@ -119,13 +119,9 @@ def threads_and_tasks(contender: Lock, threads: int) -> list[Loop]:
     kind = blocking_task if contender.name == peers.BLOCKS_THE_LOOP else task
 
     async def all_tasks(n: int) -> None:
-        await asyncio.gather(*[kind(share) for share in _shares(n)])
+        await asyncio.gather(*[kind(share) for share in shares(n, TASKS)])
 
     return [*[in_thread] * threads, lambda n: asyncio.run(all_tasks(n))]
-
-
-def _shares(n: int) -> list[int]:
-    return [n // TASKS + (i < n % TASKS) for i in range(TASKS)]
 
 
 def holders(contender: Lock, threads: int, hold: float, seconds: float) -> list[array[int]]:
@@ -133,7 +129,7 @@ def holders(contender: Lock, threads: int, hold: float, seconds: float) -> list[
 
     Gives the waits of each, in ns; their number is the number of its holds.
     """
-    lock, steps = contender.make(), _steps(hold)
+    lock, count = contender.make(), steps(hold)
     barrier = threading.Barrier(threads)
     all_waits = [array("Q") for _ in range(threads)]
 
@@ -145,7 +141,7 @@ def holders(contender: Lock, threads: int, hold: float, seconds: float) -> list[
         while now < end:
             acquire()
             waits.append(perf_counter_ns() - now)
-            for _ in repeat(None, steps):
+            for _ in repeat(None, count):
                 pass
             release()
             now = perf_counter_ns()
@@ -156,20 +152,6 @@ def holders(contender: Lock, threads: int, hold: float, seconds: float) -> list[
     for worker in workers:
         worker.join()
     return all_waits
-
-
-def _steps(seconds: float) -> int:
-    """How many steps of an empty loop take so long."""
-    n = 1_000_000
-    fastest = min(_time_steps(n) for _ in range(3))
-    return max(1, round(seconds * n / fastest))
-
-
-def _time_steps(n: int) -> float:
-    started = perf_counter_ns()
-    for _ in repeat(None, n):
-        pass
-    return (perf_counter_ns() - started) / 1e9
 
 
 SCENARIOS = [

@@ -5,14 +5,20 @@ of an async one, so threads and tasks of any number of event loops meet in one q
 
     bounded, unbounded
                 channels between threads and tasks in any combination, with back-pressure and disconnection
+    Bytes, BytesMut, Reader
+                slices of shared memory, a buffer that splits and rejoins without copying, and a cursor over both
     ConcurrentMap, ConcurrentSet, FrozenMap
                 hash tables that many threads read and write at once, with entries that hold a key
     Mutex       a lock around a value; eventually fair, never poisoned
+    Condition   a place to wait under a Mutex, for what another thread or task notifies
+    RWLock      a lock around a value that many may read or one may write; upgradable, downgradable
     errors      what ferrule raises; every error carries what would be lost
     aio         the async faces under the same names
+    debug       who waits for whom: deadlocks()
 """
 
-from . import aio
+from . import aio, debug
+from .buffer import Bytes, BytesMut, Reader
 from .channel import Permit, Receiver, Sender, WeakSender, bounded, unbounded
 from .concurrent_map import ABORT, REMOVE, ConcurrentMap, ConcurrentSet, Entries, Entry, FrozenMap
 from .errors import (
@@ -31,7 +37,16 @@ from .errors import (
     WouldDeadlock,
     allow_blocking,
 )
-from .mutex import AsyncMutexGuard, Mutex, MutexGuard
+from .mutex import AsyncMutexGuard, Condition, Mutex, MutexGuard
+from .rwlock import (
+    AsyncReadGuard,
+    AsyncUpgradableGuard,
+    AsyncWriteGuard,
+    ReadGuard,
+    RWLock,
+    UpgradableGuard,
+    WriteGuard,
+)
 
 __version__ = "0.1.0"
 
@@ -40,10 +55,16 @@ __all__ = [
     "MISSING",
     "REMOVE",
     "AsyncMutexGuard",
+    "AsyncReadGuard",
+    "AsyncUpgradableGuard",
+    "AsyncWriteGuard",
     "BlockingInEventLoop",
+    "Bytes",
+    "BytesMut",
     "ChannelError",
     "ConcurrentMap",
     "ConcurrentSet",
+    "Condition",
     "Disconnected",
     "Empty",
     "Entries",
@@ -58,14 +79,20 @@ __all__ = [
     "PoolClosed",
     "PoolError",
     "PoolTimeout",
+    "RWLock",
+    "ReadGuard",
+    "Reader",
     "Receiver",
     "Sender",
     "Timeout",
+    "UpgradableGuard",
     "WeakSender",
     "WouldDeadlock",
+    "WriteGuard",
     "__version__",
     "aio",
     "allow_blocking",
     "bounded",
+    "debug",
     "unbounded",
 ]

@@ -23,6 +23,7 @@ from ._demo.channel import send_to_task
 from ._demo.job import Bar, Failure, Job, Table
 from ._demo.map import count_into_map
 from ._demo.mutex import count_words
+from ._demo.rwlock import route_requests
 
 SAMPLE_FILES = 150
 ROUNDS = 3
@@ -40,6 +41,7 @@ SECTIONS = {
     "mutex": Section("Mutex: words counted into one shared dict under one lock, taken once a word", count_words),
     "map": Section("ConcurrentMap: words counted into one shared map, without a lock around it", count_into_map),
     "channel": Section("Channel: words sent one by one from threads to a task, which counts them", send_to_task),
+    "rwlock": Section("RWLock: requests routed by one table, which is reloaded in place meanwhile", route_requests),
 }
 
 

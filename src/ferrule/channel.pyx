@@ -33,7 +33,6 @@ from ferrule._core.gc cimport (
     replace_gc_slots,
     traverse_slot,
     traverseproc,
-    visit_raw,
     visitproc,
 )
 from ferrule._core.latch cimport Latch
@@ -47,6 +46,7 @@ from ferrule._core.parking cimport (
     HANDED,
     LINKED,
     TRY,
+    Apart,
     Attempt,
     Expire,
     Node,
@@ -56,15 +56,16 @@ from ferrule._core.parking cimport (
     Waiter,
     WaitQueue,
     WakeList,
+    apart_depth,
     claim,
     claim_all,
     claim_first,
-    generation,
     give_up,
     length,
     link,
     new_operation,
     refresh,
+    visit_waiters,
     wait_in_thread,
     wake,
 )
@@ -352,6 +353,15 @@ cdef class _Channel:
         self._latch.unlock()
         return available
 
+    cdef bint _is_first_locked(self, _End end) noexcept nogil:
+        """Whether nobody waits on this side, and a wait is not for a meeting."""
+        cdef bint is_first
+        self._latch.lock()
+        self._refresh()
+        is_first = self._capacity != 0 and (self._senders.head if end._sends else self._receivers.head) == NULL
+        self._latch.unlock()
+        return is_first
+
     cdef void _waiting_locked(self, Py_ssize_t* senders, Py_ssize_t* receivers) noexcept nogil:
         self._latch.lock()
         self._refresh()
@@ -454,11 +464,14 @@ cdef class _End:
     cdef bint _sends            # constant
     cdef bint _open             # under the channel's latch
     cdef Shared[int] _taken     # items that tasks have received here since one of them last let its loop run
+    cdef Shared[int] _lively    # the last wait or pause of a task here was not in vain
 
     def __dealloc__(self):
         cdef KeepRaised keep
+        cdef Apart apart
         if self._channel is not None:
             keep.set_aside()
+            apart.begin(apart_depth())
             _close_end(self)
 
 
@@ -508,12 +521,20 @@ include "channel_faces.pxi"
 cdef int _end_attempt(Waiter* waiter, int answer, WakeList* woken, PyObject* item, Py_ssize_t sent) noexcept:
     wake(woken)
     if answer <= LINKED:
+        if answer == DONE:
+            _was_worth_it(waiter)
         return answer
     try:
         raise _refusal(answer, <_End><PyObject*>waiter.token, <object>item if item != NULL else MISSING, sent)
     except BaseException as error:
         set_raised(error)
     return FAILED
+
+
+cdef inline void _was_worth_it(Waiter* waiter) noexcept:
+    """The wait, if there was one; see _pauses()."""
+    if waiter.waited:
+        (<_End><PyObject*>waiter.token)._lively.store(True, relaxed)
 
 
 cdef inline _Channel _aim(Waiter* waiter, WakeList* woken):
@@ -582,6 +603,16 @@ cdef inline bint _has_taken_much(_End end) noexcept:
         return False
     end._taken.store(0, relaxed)
     return True
+
+
+cdef bint _pauses(Waiter* waiter) noexcept:
+    """Whether the other side seems to be at work, and nobody would be overtaken.
+
+    What one turn of the loop brings costs half of what it costs to queue and be woken, or less. A pause in vain is the
+    last one until a wait here has been worth it again.
+    """
+    cdef _End end = <_End><PyObject*>waiter.token
+    return end._lively.exchange(False, relaxed) and end._channel._is_first_locked(end)
 
 
 cdef bint _rests(Waiter* waiter) noexcept:
@@ -669,6 +700,7 @@ cdef int _attempt_send_many(Waiter* waiter, Place place) noexcept:
         if answer != DONE:
             return _end_attempt(waiter, answer, &woken, waiter.item, batch._sent)
         wake(&woken)
+        _was_worth_it(waiter)
         _sent_one(waiter)
         if batch._sent % AT_A_TIME == 0 and _let_others_in() < 0:
             return FAILED
@@ -767,6 +799,7 @@ cdef PyObject* _give_permit(Waiter* waiter) noexcept:
 cdef Operation _operation(const char* name, Attempt attempt, Expire expire, Result result):
     cdef Operation operation = new_operation(name, attempt, _abandon, _pass_on, result, expire)
     operation.is_event = True
+    operation.pauses = _pauses
     return operation
 
 
@@ -805,17 +838,8 @@ cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
         index += 1
         left -= 1
     if not stopped:
-        stopped = _traverse_queue(&self._senders, visit, arg)
-    return stopped if stopped else _traverse_queue(&self._receivers, visit, arg)
-
-
-cdef int _traverse_queue(WaitQueue* queue, visitproc visit, void* arg) noexcept:
-    cdef Node* node = queue.head if queue.generation == generation else NULL
-    cdef int stopped = 0
-    while node != NULL and not stopped:
-        stopped = visit_raw(node.waiter.task, visit, arg)
-        node = node.next
-    return stopped
+        stopped = visit_waiters(&self._senders, visit, arg)
+    return stopped if stopped else visit_waiters(&self._receivers, visit, arg)
 
 
 cdef int _clear(PyObject* slot) noexcept:

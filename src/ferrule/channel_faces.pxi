@@ -619,9 +619,11 @@ cdef class Permit:
 
     def __dealloc__(self):
         cdef KeepRaised keep
+        cdef Apart apart
         if self._end is None or self._spent.load(relaxed):
             return
         keep.set_aside()
+        apart.begin(apart_depth())
         _give_up_slot(self)
         try:
             PyErr_WarnEx(ResourceWarning, b"a permit was collected unused; its slot is free again", 1)

@@ -42,19 +42,20 @@ from ferrule._core.parking cimport (
     HANDED,
     LINKED,
     TRY,
-    Node,
+    Apart,
     Operation,
     Place,
     Waiter,
     WakeList,
+    apart_depth,
     claim,
     claim_first,
-    generation,
     give_up,
     link,
     new_operation,
     owner_thread,
     refresh,
+    visit_waiters,
     wait_in_thread,
     wake,
 )
@@ -248,6 +249,10 @@ cdef class _Sharded:
             _stats_locked(_shard(self, index), &items, &capacity, &probe, &entered)
             found.append({"items": items, "capacity": capacity, "longest_probe": probe, "entered": entered})
         return found
+
+    def _holders(self, Entry item not None, /):
+        """Who has the hold that the entry waits for, as ferrule.debug asks for it."""
+        return _holders_of(item)
 
     def _check(self):
         """For tests: AssertionError if an invariant of the tables is broken. O(n)."""
@@ -826,15 +831,11 @@ cdef int _traverse_holds(Table* table, visitproc visit, void* arg) noexcept:
     cdef size_t index
     cdef int stopped = 0
     cdef Hold* hold
-    cdef Node* node
     if table.live:
         for index in range(table.cleared):
             hold = <Hold*>table.slots[index].key
-            if hold != NULL and hold.queue.generation == generation:
-                node = hold.queue.head
-                while node != NULL and not stopped:
-                    stopped = visit_raw(node.waiter.task, visit, arg)
-                    node = node.next
+            if hold != NULL and not stopped:
+                stopped = visit_waiters(&hold.queue, visit, arg)
     return stopped
 
 

@@ -420,6 +420,29 @@ cdef uint64_t _keys_locked(Shard* shard, uint64_t hash, PyObject** keys, size_t 
     return taken
 
 
+cdef uint64_t _holder_locked(Shard* shard, uint64_t hash, PyObject** context) noexcept nogil:
+    """The thread of the hold of that hash, and a new reference to its context; 0: nobody has it."""
+    cdef uint64_t thread = 0
+    cdef Hold* hold
+    shard.latch.lock()
+    hold = _hold_of(shard, hash)
+    if hold != NULL and hold.entries != NULL:
+        thread = hold.thread
+        if hold.context != NULL:
+            context[0] = take(hold.context)
+    shard.latch.unlock()
+    return thread
+
+
+cdef list _holders_of(Entry entry):
+    """A list of (thread identity, task's context or None, None, None); the identities are those of waits()."""
+    cdef PyObject* context = NULL
+    cdef uint64_t thread = _holder_locked(entry._shard, entry._hash, &context)
+    if thread == 0:
+        return []
+    return [(thread, move(context) if context != NULL else None, None, None)]
+
+
 cdef Entry _enter(
     _Sharded map, Shard* shard, object key, uint64_t hash, int64_t timeout, const Operation* operation
 ):
@@ -460,7 +483,9 @@ cdef bint _leave_all(list entries) noexcept:
 cdef void _leave_forgotten(Entry entry) noexcept:
     """An entry is being collected while it holds its key: releases it, and warns last."""
     cdef KeepRaised keep
+    cdef Apart apart
     keep.set_aside()
+    apart.begin(apart_depth())
     _leave(entry)
     try:
         PyErr_WarnEx(ResourceWarning, b"an entry was collected while it held its key, which is free again", 1)

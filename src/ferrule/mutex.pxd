@@ -24,13 +24,14 @@ cdef class Mutex:
     cdef bint _leave_locked(
         self, uint64_t thread, PyObject* context, WakeList* woken, PyObject** dropped
     ) noexcept nogil
+    cdef bint _close_locked(self, PyObject* guard) noexcept nogil
     cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil
     cdef void _pass_on_locked(self, Waiter* waiter, int how, WakeList* woken) noexcept nogil
     cdef uint64_t _holder_locked(self, PyObject** context) noexcept nogil
     cdef PyObject* _entered_locked(self) noexcept nogil
     cdef PyObject* _get_value_locked(self, PyObject* guard) noexcept nogil
     cdef PyObject* _set_value_locked(self, PyObject* guard, PyObject* value) noexcept nogil
-    cdef Py_ssize_t _waiters_locked(self, int* found, Py_ssize_t room) noexcept nogil
+    cdef Py_ssize_t _copy_claims_locked(self, WaitQueue* queue, int* found, Py_ssize_t room) noexcept nogil
 
 
 cdef class AsyncMutex:
@@ -41,7 +42,8 @@ cdef class _Guard:
     cdef Mutex _mutex                   # constant
     cdef uint64_t _thread               # constant: the owner who took the hold
     cdef PyObject* _context             # constant while the guard is in the word or in the mutex's list of open guards
-    cdef Shared[int] _lent              # between the two ends of unlocked()
-    cdef PyObject* _next_open           # under the mutex's latch
+    cdef Shared[int] _lent              # between the two ends of unlocked(), or in wait() of a Condition
+    cdef PyObject* _prev_open           # under the mutex's latch, as the next
+    cdef PyObject* _next_open
 
     cdef bint _in_force(self) noexcept

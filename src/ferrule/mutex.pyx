@@ -1,4 +1,4 @@
-"""Mutex: a lock around a value, for threads and for tasks of any event loop.
+"""Mutex, a lock around a value, and Condition: for threads and for tasks of any event loop.
 
 One word says everything: which guard holds the lock, whether somebody is queued, and whether a `with` block's guard is
 kept by the mutex. The fast paths are one compare-and-swap on it; behind them stands the wait queue of _core.parking.
@@ -9,7 +9,6 @@ import types
 
 cimport cython
 from cpython.exc cimport PyErr_WarnEx, PyErr_WriteUnraisable
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
@@ -38,24 +37,29 @@ from ferrule._core.parking cimport (
     HANDED,
     LINKED,
     TRY,
+    Apart,
     Attempt,
     Expire,
-    Node,
     Operation,
     Outcome,
     Place,
     Result,
     Waiter,
+    WaitQueue,
     WakeList,
+    apart_depth,
     claim,
     claim_first,
-    generation,
+    claims_of,
+    copy_claims,
     give_up,
     link,
+    must_act,
     new_operation,
     owner_context,
     owner_thread,
     refresh,
+    visit_waiters,
     wait_in_thread,
     wake,
 )
@@ -92,12 +96,18 @@ cdef enum:
     ENTERED = 0b100     # the guard in the word is of a `with mutex` block, and the word owns a reference to it
     FLAGS = 0b111       # above them: the address of the guard of the hold, or 0 (free, or held by acquire())
 
+cdef enum Lent:         # of a guard that is not in force: whether its hold will be taken again for it
+    HERE                # no
+    UNLOCKED            # at the end of an unlocked() block
+    WAITING             # by the wait() of a Condition
+
 # Invariants
 #   The queue is not empty if and only if PARKED is set.
 #   While PARKED or ENTERED is set the word changes only under the latch, so the guard in it can be looked at there: it
 #   cannot be released, and so not freed, meanwhile.
 #   A guard whose address is in the word is alive: its end releases the hold. So the word alone says which guard is in
 #   force, a release is one compare-and-swap, and of two racing ones exactly one succeeds.
+#   The guard of a `with` block that is open is in the word with ENTERED, or in the list of open guards.
 #   A waiter that was HANDED the lock finds the word with its own token in it.
 
 cdef object _NO_TIMEOUT = -1        # acquire()'s default, told from an argument by identity
@@ -252,9 +262,16 @@ cdef class Mutex:
         drop(context)
         return holder
 
+    def _holders(self, item, /):
+        """_holder() as ferrule.debug asks for it: a list of (thread identity, context or None, None, None)."""
+        holder = self._holder()
+        return [] if holder is None else [(*holder, None, None)]
+
     def _state(self):
         """For tests: whether it is locked, the PARKED bit, and each waiter as ("thread" | "task", claim)."""
-        return _state_of(self)
+        cdef list waiters = claims_of(self, _copy_claims)
+        cdef uintptr_t word = self._word.load(relaxed)
+        return {"locked": word & LOCKED != 0, "parked": word & PARKED != 0, "waiters": waiters}
 
     cdef inline bint _try_to_take(self, uintptr_t token) noexcept:
         """Takes the lock if it is free; the token must not be ENTERED."""
@@ -285,7 +302,8 @@ cdef class Mutex:
         while outcome == BUSY:
             if not word & LOCKED:
                 # Acquire and release: as in lock().
-                if self._word.compare_exchange_strong(word, waiter.token | word & PARKED, acq_rel, acquire):
+                if self._word.compare_exchange_strong(word, _word_of(self, waiter) | word & PARKED, acq_rel, acquire):
+                    _keep_entered(self, waiter)
                     outcome = DONE
             elif place == TRY:
                 break
@@ -312,11 +330,10 @@ cdef class Mutex:
         if self._queue.head != NULL and (fair or self._fair or now() >= self._queue.head.waiter.patience):
             while self._queue.head != NULL:
                 first = self._queue.head.waiter
-                if first.token & ENTERED:
-                    retain(first.item)      # the word's reference
                 parked = PARKED if self._queue.head != self._queue.tail else 0
                 # Before the claim, because the claimed looks at the word. Release: as in release().
-                self._word.store(first.token | parked, release)
+                self._word.store(_word_of(self, first) | parked, release)
+                _keep_entered(self, first)
                 if claim(self._queue.head, HANDED, woken):
                     return
         else:
@@ -355,29 +372,28 @@ cdef class Mutex:
         False if the owner has no block open. `dropped` gets the reference that was kept for the block.
         """
         cdef PyObject* guard
-        cdef bint ends = False
         cdef uintptr_t word
         self._latch.lock()
         # Acquire: the guard in the word was filled in before it got there.
         word = self._word.load(acquire)
         guard = _guard_in(word)
         if word & ENTERED and _owned_by(guard, thread, context):
-            ends = True
+            self._let_go(False, woken)
         else:
             guard = _pop_open(self, thread, context)
-            word = self._word.load(relaxed)
-            while guard != NULL and _guard_in(word) == guard and not ends:
-                # Taken again after unlocked(): in force without ENTERED, so it may be released by CAS meanwhile.
-                if word & PARKED:
-                    ends = True
-                # Release: as in release().
-                elif self._word.compare_exchange_strong(word, 0, release, relaxed):
-                    break
-        if ends:
-            self._let_go(False, woken)
         self._latch.unlock()
         dropped[0] = guard
         return guard != NULL
+
+    cdef bint _close_locked(self, PyObject* guard) noexcept nogil:
+        """Takes a guard off the list of open ones, if it is there; its reference is the caller's then."""
+        cdef bint found
+        self._latch.lock()
+        found = _is_open(self, guard)
+        if found:
+            _take_off(self, guard)
+        self._latch.unlock()
+        return found
 
     cdef bint _abandon_locked(self, Waiter* waiter) noexcept nogil:
         cdef uintptr_t word
@@ -402,6 +418,8 @@ cdef class Mutex:
         else:
             while word & ~<uintptr_t>PARKED == waiter.token:
                 if word & (PARKED | ENTERED):
+                    if word & ENTERED:
+                        _push_open(self, _guard_in(word))
                     self._let_go(False, woken)
                     break
                 if self._word.compare_exchange_strong(word, 0, release, relaxed):
@@ -454,20 +472,12 @@ cdef class Mutex:
         self._latch.unlock()
         return old
 
-    cdef Py_ssize_t _waiters_locked(self, int* found, Py_ssize_t room) noexcept nogil:
-        """Copies the claim word of at most `room` waiters, a task's with its sign changed; how many there are."""
-        cdef Py_ssize_t count = 0
-        cdef Node* node
+    cdef Py_ssize_t _copy_claims_locked(self, WaitQueue* queue, int* found, Py_ssize_t room) noexcept nogil:
+        """copy_claims() of a queue that is under this latch."""
+        cdef Py_ssize_t count
         self._latch.lock()
-        refresh(&self._queue)
-        node = self._queue.head
-        while node != NULL:
-            if count < room:
-                found[count] = node.waiter.claim.load(relaxed)
-                if node.waiter.task != NULL:
-                    found[count] = -found[count]
-            count += 1
-            node = node.next
+        refresh(queue)
+        count = copy_claims(queue, found, room)
         self._latch.unlock()
         return count
 
@@ -508,26 +518,15 @@ cdef inline _Guard _new_async_guard(Mutex mutex):
     return guard
 
 
-cdef inline AsyncMutex _face_of(Mutex mutex):
-    cdef AsyncMutex face = AsyncMutex.__new__(AsyncMutex)
-    face._mutex = mutex
-    return face
-
-
 cdef inline bint _owned_by(PyObject* guard, uint64_t thread, PyObject* context) noexcept nogil:
     """Whether the guard, which the latch keeps alive, was taken by exactly this owner."""
     return (<_Guard>guard)._thread == thread and (<_Guard>guard)._context == context
 
 
 cdef inline bint _same_owner(uintptr_t word, Waiter* waiter) noexcept nogil:
-    """Whether the hold in force can only end by an act of the waiter.
-
-    So it is if the same task has it; and for a waiting thread, if it has the hold itself or a task of its loop does.
-    """
+    """Whether the hold in force can only end by an act of the waiter."""
     cdef PyObject* guard = _guard_in(word)
-    return guard != NULL and (<_Guard>guard)._thread == waiter.thread and (
-        waiter.context == NULL or (<_Guard>guard)._context == waiter.context
-    )
+    return guard != NULL and must_act(waiter, (<_Guard>guard)._thread, (<_Guard>guard)._context)
 
 
 cdef int _release(Mutex mutex, _Guard guard, bint fair) except -1:
@@ -553,7 +552,9 @@ cdef bint _release_quietly(_Guard guard) noexcept:
 cdef void _release_forgotten(_Guard guard) noexcept:
     """A guard is being collected while it holds the lock: releases it, and warns last."""
     cdef KeepRaised keep
+    cdef Apart apart
     keep.set_aside()
+    apart.begin(apart_depth())
     if not _release_quietly(guard):
         return      # by the mutex, meanwhile
     try:
@@ -578,7 +579,7 @@ cdef int _leave(Mutex mutex, uint64_t thread, PyObject* context) except -1:
 cdef int _lend(_Guard guard) except -1:
     """The beginning of an unlocked() block."""
     _release(guard._mutex, guard, False)
-    guard._lent.store(True, release)
+    guard._lent.store(UNLOCKED, release)
     return 0
 
 
@@ -591,32 +592,10 @@ cdef int _retake(_Guard guard) except -1:
 
 cdef int _claim_back(_Guard guard) except -1:
     """The right to take the lock again for the guard: one unlocked() block gives it once."""
-    if not guard._lent.exchange(False, acq_rel):
+    cdef int lent = UNLOCKED
+    if not guard._lent.compare_exchange_strong(lent, HERE, acq_rel, relaxed):
         raise RuntimeError("the unlocked() block was not entered, or has ended already")
     return 0
-
-
-cdef void _push_open(Mutex mutex, PyObject* guard) noexcept nogil:
-    """Under the latch: the word's reference to the guard moves to the list of open guards."""
-    (<_Guard>guard)._next_open = mutex._open
-    mutex._open = guard
-
-
-cdef PyObject* _pop_open(Mutex mutex, uint64_t thread, PyObject* context) noexcept nogil:
-    """Under the latch: takes the owner's latest open guard, with its reference, off the list; NULL if there is none."""
-    cdef PyObject* before = NULL
-    cdef PyObject* guard = mutex._open
-    while guard != NULL and not _owned_by(guard, thread, context):
-        before = guard
-        guard = (<_Guard>guard)._next_open
-    if guard == NULL:
-        return NULL
-    if before == NULL:
-        mutex._open = (<_Guard>guard)._next_open
-    else:
-        (<_Guard>before)._next_open = (<_Guard>guard)._next_open
-    (<_Guard>guard)._next_open = NULL
-    return guard
 
 
 cdef int64_t _parse_acquire(object blocking, object timeout) except -1:
@@ -635,50 +614,25 @@ cdef str _describe(str name, Mutex mutex, uintptr_t address):
     return f"<{name} {'locked' if mutex.locked() else 'unlocked'}{', fair' if mutex._fair else ''} at {address:#x}>"
 
 
-cdef dict _state_of(Mutex mutex):
-    cdef Py_ssize_t room = 16, count, index
-    cdef int* found
-    cdef list waiters = []
-    cdef tuple names = ("idle", "spin", "parked", "claimed", "handed", "spent")
-    while True:
-        found = <int*>PyMem_RawMalloc(room * sizeof(int))
-        if found == NULL:
-            raise MemoryError
-        count = mutex._waiters_locked(found, room)
-        waiters = [
-            ("task" if found[index] < 0 else "thread", names[abs(found[index])]) for index in range(min(count, room))
-        ]
-        PyMem_RawFree(found)
-        if count <= room:
-            break
-        room = count + count // 2
-    word = mutex._word.load(relaxed)
-    return {"locked": bool(word & LOCKED), "parked": bool(word & PARKED), "waiters": waiters}
+cdef Py_ssize_t _copy_claims(PyObject* mutex, int* found, Py_ssize_t room) noexcept nogil:
+    return (<Mutex>mutex)._copy_claims_locked(&(<Mutex>mutex)._queue, found, room)
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
 
 cdef int _take_or_link(Waiter* waiter, Place place, bint checks) noexcept:
     cdef Mutex mutex = <Mutex>waiter.target
-    cdef bint entered = waiter.token & ENTERED
     cdef int outcome
     if place == TRY and mutex._word.load(relaxed) & LOCKED:
         return BUSY
-    if entered:
-        retain(waiter.item)     # the word's reference, should the lock be taken
     outcome = mutex._take_or_link_locked(waiter, place, checks)
-    if entered and outcome != DONE:
-        drop(waiter.item)
     if outcome == FAILED:
         _raise_would_deadlock(waiter)
     return outcome
 
 
 cdef void _raise_would_deadlock(Waiter* waiter) noexcept:
-    if waiter.context != NULL:
-        holder = "this task"
-    elif type(<object>waiter.item) is MutexGuard:
-        holder = "this thread, or a task of its event loop,"
+    holder = "this thread, or a task of its event loop," if waiter.context == NULL else "this task"
     try:
         raise WouldDeadlock(f"{holder} holds {<object>waiter.target!r} already and would wait for itself")
     except BaseException as error:      # or there is no memory for it
@@ -765,8 +719,13 @@ cdef bint _abandon(Waiter* waiter) noexcept nogil:
 
 cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
     (<Mutex>waiter.target)._pass_on_locked(waiter, how, woken)
-    if how == HANDED and waiter.token & ENTERED:
-        drop(waiter.item)       # the word's reference
+
+
+cdef void _pass_on_entered(Waiter* waiter, int how, WakeList* woken) noexcept:
+    """Of a block that does not begin."""
+    _pass_on(waiter, how, woken)
+    if (<Mutex>waiter.target)._close_locked(waiter.item):
+        drop(waiter.item)
 
 
 cdef void _expire(Waiter* waiter) noexcept:
@@ -800,6 +759,7 @@ cdef Operation _operation(const char* name, Attempt attempt, Result result, Expi
 
 cdef Operation LOCK = _operation(b"Mutex.lock", _attempt_lock, _give_item)
 cdef Operation ENTER = _operation(b"Mutex.__enter__", _attempt_lock, _give_item)
+ENTER.pass_on = _pass_on_entered
 cdef Operation ACQUIRE = _operation(b"Mutex.acquire", _attempt_acquire, _give_true, _expire_quietly)
 cdef Operation RETAKE = _operation(b"MutexGuard.unlocked", _attempt_lock, _give_none)
 RETAKE.insists = True
@@ -807,6 +767,7 @@ cdef Operation ASYNC_LEAVE_GUARD = _operation(b"Mutex.lock.__aexit__", _attempt_
 cdef Operation ASYNC_LOCK = _operation(b"Mutex.lock", _attempt_async_lock, _give_item)
 ASYNC_LOCK.leave = &ASYNC_LEAVE_GUARD
 cdef Operation ASYNC_ENTER = _operation(b"Mutex.__aenter__", _attempt_async_enter, _give_item)
+ASYNC_ENTER.pass_on = _pass_on_entered
 cdef Operation ASYNC_LEAVE = _operation(b"Mutex.__aexit__", _attempt_async_leave, _give_none)
 cdef Operation ASYNC_ACQUIRE = _operation(b"Mutex.acquire", _attempt_acquire, _give_true)
 cdef Operation ASYNC_LEND = _operation(b"AsyncMutexGuard.unlocked.__aenter__", _attempt_async_lend, _give_none)
@@ -818,7 +779,6 @@ ASYNC_RETAKE.insists = True
 
 cdef traverseproc _cython_traverse = traverse_slot(Mutex)
 cdef inquiry _cython_clear = clear_slot(Mutex)
-cdef traverseproc _cython_guard_traverse = traverse_slot(_Guard)
 
 
 cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
@@ -826,17 +786,13 @@ cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
     cdef Mutex self = <Mutex>slot
     cdef uintptr_t word = self._word.load(relaxed)
     cdef PyObject* guard = self._open
-    cdef Node* node = self._queue.head if self._queue.generation == generation else NULL
     cdef int stopped = _cython_traverse(slot, visit, arg)
     if not stopped and word & ENTERED:
         stopped = visit_raw(_guard_in(word), visit, arg)
     while guard != NULL and not stopped:
         stopped = visit_raw(guard, visit, arg)
         guard = (<_Guard>guard)._next_open
-    while node != NULL and not stopped:
-        stopped = visit_raw(node.waiter.task, visit, arg)
-        node = node.next
-    return stopped
+    return stopped if stopped else visit_waiters(&self._queue, visit, arg)
 
 
 cdef int _clear(PyObject* slot) noexcept:
@@ -851,38 +807,13 @@ cdef int _clear(PyObject* slot) noexcept:
         drop(_guard_in(word))
     while guard != NULL:
         following = (<_Guard>guard)._next_open
+        (<_Guard>guard)._prev_open = (<_Guard>guard)._next_open = NULL
         drop(guard)
         guard = following
     return _cython_clear(slot)
 
 
-cdef int _traverse_guard(PyObject* slot, visitproc visit, void* arg) noexcept:
-    cdef int stopped = visit_raw((<_Guard>slot)._context, visit, arg)
-    return stopped if stopped else _cython_guard_traverse(slot, visit, arg)
-
-
-cdef PyObject* _new_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
-    """aio.Mutex(...): a new mutex, and its face."""
-    try:
-        face = _face_of(Mutex(*<tuple>args, **(<dict>kwargs if kwargs != NULL else {})))
-    except BaseException as error:
-        set_raised(error)
-        return NULL
-    Py_INCREF(face)
-    return <PyObject*>face
-
-
 replace_gc_slots(Mutex, _traverse, _clear)
-replace_gc_slots(_Guard, _traverse_guard, NULL)
-replace_gc_slots(MutexGuard, _traverse_guard, NULL)
-replace_gc_slots(AsyncMutexGuard, _traverse_guard, NULL)
-inherit_dealloc(MutexGuard, _Guard)
-inherit_dealloc(AsyncMutexGuard, _Guard)
-replace_new(AsyncMutex, _new_face)
-recycle(MutexGuard)
-recycle(AsyncMutexGuard)
-seal(_Guard)
-seal(MutexGuard)
-seal(AsyncMutexGuard)
-seal(Unlocked)
-seal(AsyncUnlocked)
+
+
+include "mutex_condition.pxi"

@@ -79,3 +79,23 @@ cdef class AsyncMutex:
 
     def __reduce__(self):
         raise TypeError("cannot pickle or copy a ferrule.aio.Mutex")
+
+
+cdef inline AsyncMutex _face_of(Mutex mutex):
+    cdef AsyncMutex face = AsyncMutex.__new__(AsyncMutex)
+    face._mutex = mutex
+    return face
+
+
+cdef PyObject* _new_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
+    """aio.Mutex(...): a new mutex, and its face."""
+    try:
+        face = _face_of(Mutex(*<tuple>args, **(<dict>kwargs if kwargs != NULL else {})))
+    except BaseException as error:
+        set_raised(error)
+        return NULL
+    Py_INCREF(face)
+    return <PyObject*>face
+
+
+replace_new(AsyncMutex, _new_face)

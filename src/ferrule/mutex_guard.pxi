@@ -45,7 +45,7 @@ cdef class _Guard:
         return types.GenericAlias(cls, item)
 
     def __repr__(self):
-        state = "held" if self._in_force() else "unlocked for a while" if self._lent.load(relaxed) else "released"
+        state = "held" if self._in_force() else "given up for a while" if self._lent.load(relaxed) else "released"
         return f"<ferrule.{type(self).__name__} of {self._mutex!r}, {state}>"
 
     def __reduce__(self):
@@ -140,3 +140,78 @@ cdef class AsyncUnlocked:
     def __aexit__(self, kind, error, traceback, /):
         Py_INCREF(self._guard)
         return new_coroutine(&ASYNC_RETAKE, self._guard._mutex, <PyObject*>self._guard, NEVER)
+
+
+# Blocks that are open although their guard is not in force: under the mutex's latch, latest first.
+
+cdef void _push_open(Mutex mutex, PyObject* guard) noexcept nogil:
+    """Under the latch: the word's reference to the guard moves to the list of open guards."""
+    (<_Guard>guard)._next_open = mutex._open
+    if mutex._open != NULL:
+        (<_Guard>mutex._open)._prev_open = guard
+    mutex._open = guard
+
+
+cdef inline bint _is_open(Mutex mutex, PyObject* guard) noexcept nogil:
+    return mutex._open == guard or (<_Guard>guard)._prev_open != NULL
+
+
+cdef void _take_off(Mutex mutex, PyObject* guard) noexcept nogil:
+    """Under the latch: an open guard leaves the list, and its reference is the caller's."""
+    cdef PyObject* before = (<_Guard>guard)._prev_open
+    cdef PyObject* behind = (<_Guard>guard)._next_open
+    if before != NULL:
+        (<_Guard>before)._next_open = behind
+    else:
+        mutex._open = behind
+    if behind != NULL:
+        (<_Guard>behind)._prev_open = before
+    (<_Guard>guard)._prev_open = (<_Guard>guard)._next_open = NULL
+
+
+cdef PyObject* _pop_open(Mutex mutex, uint64_t thread, PyObject* context) noexcept nogil:
+    """Under the latch: takes the owner's latest open guard, with its reference, off the list; NULL if there is none."""
+    cdef PyObject* guard = mutex._open
+    while guard != NULL and not _owned_by(guard, thread, context):
+        guard = (<_Guard>guard)._next_open
+    if guard != NULL:
+        _take_off(mutex, guard)
+    return guard
+
+
+cdef inline uintptr_t _word_of(Mutex mutex, Waiter* waiter) noexcept nogil:
+    """Under the latch: the word, but for PARKED, once the waiter has the lock. An open block is entered again."""
+    cdef PyObject* guard = _guard_in(waiter.token)
+    return waiter.token | (ENTERED if guard != NULL and _is_open(mutex, guard) else 0)
+
+
+cdef inline void _keep_entered(Mutex mutex, Waiter* waiter) noexcept nogil:
+    """Under the latch, when the waiter's word is in place: the word's reference to the guard of a block."""
+    cdef PyObject* guard = _guard_in(waiter.token)
+    if guard != NULL and _is_open(mutex, guard):
+        waiter.token |= ENTERED
+        _take_off(mutex, guard)     # its reference is the word's
+    elif waiter.token & ENTERED:
+        retain(guard)
+
+
+cdef traverseproc _cython_guard_traverse = traverse_slot(_Guard)
+
+
+cdef int _traverse_guard(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef int stopped = visit_raw((<_Guard>slot)._context, visit, arg)
+    return stopped if stopped else _cython_guard_traverse(slot, visit, arg)
+
+
+replace_gc_slots(_Guard, _traverse_guard, NULL)
+replace_gc_slots(MutexGuard, _traverse_guard, NULL)
+replace_gc_slots(AsyncMutexGuard, _traverse_guard, NULL)
+inherit_dealloc(MutexGuard, _Guard)
+inherit_dealloc(AsyncMutexGuard, _Guard)
+recycle(MutexGuard)
+recycle(AsyncMutexGuard)
+seal(_Guard)
+seal(MutexGuard)
+seal(AsyncMutexGuard)
+seal(Unlocked)
+seal(AsyncUnlocked)

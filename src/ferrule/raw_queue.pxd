@@ -37,7 +37,7 @@ cdef inline bint make_room(Items* items) noexcept nogil:
     block = items.spare
     items.spare = NULL
     if block == NULL:
-        size = FEWEST if items.tail == NULL else min(2 * items.tail.size + 2, MOST)
+        size = FEWEST if items.tail == NULL else min(2 * items.tail.size + 2, <size_t>MOST)
         block = <Block*>PyMem_Malloc(sizeof(Block) + (size - 1) * sizeof(PyObject*))
         if block == NULL:
             return False

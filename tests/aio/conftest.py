@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ferrule import Condition, Mutex
 from tests.support.mutexes import TAKE
 
 
@@ -18,3 +19,15 @@ def take(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def fair(request: pytest.FixtureRequest) -> bool:
     """Whether the mutex is fair."""
     return bool(request.param)
+
+
+@pytest.fixture
+def mutex(fair: bool) -> Mutex[str]:
+    """A mutex around "value", of each kind of fairness."""
+    return Mutex("value", fair=fair)
+
+
+@pytest.fixture
+def condition(mutex: Mutex[str]) -> Condition[str]:
+    """Its condition."""
+    return Condition(mutex)

@@ -428,7 +428,7 @@ class TestWakeUps:
     @pytest.mark.parametrize("capacity", [100, None])
     def test_a_thread_wakes_the_loop_once_for_many_items(self, capacity):
         """Fewer than one write to the loop's self-pipe for every 50 items."""
-        count = 100_000
+        count = 1_000_000
         tx, rx = unbounded() if capacity is None else bounded(capacity)
         writes = 0
 

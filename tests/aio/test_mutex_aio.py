@@ -15,6 +15,7 @@ import ferrule.aio
 from ferrule import AsyncMutexGuard, Mutex, MutexGuard, Timeout, WouldDeadlock
 from tests.support.driver import LoopThread, Stepper, complete, run, turns
 from tests.support.mutexes import FREE, TAKE, TAKEN, kinds
+from tests.support.names import shown
 from tests.support.race import spawn
 
 FOR_EVER = [None, math.inf, 1e308, 10**400]
@@ -132,7 +133,7 @@ class TestFaces:
 
 
 class TestLock:
-    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE + DO_NOT_WAIT, ids=repr)
+    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE + DO_NOT_WAIT, ids=shown)
     def test_a_free_lock_is_taken_whatever_the_timeout(self, timeout):
         mutex = Mutex()
         complete(mutex.aio.lock(timeout=timeout)).release()
@@ -143,7 +144,7 @@ class TestLock:
     @pytest.mark.parametrize(
         ("timeout", "error"),
         [(t, ValueError) for t in NEGATIVE] + [(t, TypeError) for t in OTHER_TYPES],
-        ids=repr,
+        ids=shown,
     )
     def test_a_bad_timeout_is_refused_by_the_call(self, timeout, error):
         mutex = Mutex()
@@ -162,7 +163,7 @@ class TestLock:
             face.try_lock(timeout=0)
         assert face.sync._state() == FREE
 
-    @pytest.mark.parametrize("timeout", DO_NOT_WAIT, ids=repr)
+    @pytest.mark.parametrize("timeout", DO_NOT_WAIT, ids=shown)
     def test_a_taken_lock_times_out_without_suspending(self, timeout):
         mutex = Mutex()
         mutex.acquire()
@@ -186,7 +187,7 @@ class TestLock:
 
         run(main(), loop_name)
 
-    @pytest.mark.parametrize("timeout", [*FOR_EVER, 20, True], ids=repr)
+    @pytest.mark.parametrize("timeout", [*FOR_EVER, 20, True], ids=shown)
     def test_waits_until_released(self, timeout, loop_name):
         async def main():
             for method in (ferrule.aio.Mutex.lock, ferrule.aio.Mutex.acquire):
@@ -467,7 +468,7 @@ class TestUnlocked:
 
 
 class TestOwners:
-    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE, ids=repr)
+    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE, ids=shown)
     @pytest.mark.parametrize("first", ["lock", "enter"])
     def test_the_same_task_locking_again_would_deadlock(self, first, timeout, loop_name):
         async def main():
@@ -550,7 +551,7 @@ class TestOwners:
 
         run(main())
 
-    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE, ids=repr)
+    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE, ids=shown)
     def test_a_sync_wait_in_the_loops_thread_for_a_tasks_hold_would_deadlock(self, timeout, loop_name):
         async def main():
             mutex = Mutex()

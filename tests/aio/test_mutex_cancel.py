@@ -6,7 +6,16 @@ import itertools
 import pytest
 
 from ferrule import Mutex, Timeout
-from tests.support.driver import LoopThread, Moment, Stepper, cancel_at_every_step, cancel_everywhere, run, turns
+from tests.support.driver import (
+    Followed,
+    LoopThread,
+    Moment,
+    Stepper,
+    cancel_at_every_step,
+    cancel_everywhere,
+    run,
+    turns,
+)
 from tests.support.mutexes import FREE, TAKE, TAKEN
 from tests.support.race import HANG, eventually, spawn
 
@@ -16,31 +25,6 @@ TAKE_SOMEHOW = TAKE | {"lock-timed": lambda face: face.lock(timeout=HANG)}
 @pytest.fixture(params=TAKE_SOMEHOW)
 def take(request):
     return TAKE_SOMEHOW[request.param]
-
-
-class Followed:
-    """A coroutine; `follow()` is called as soon as it has suspended for the first time, and what it gave is kept."""
-
-    def __init__(self, coroutine, follow=lambda: None):
-        self._coroutine = coroutine
-        self._follow = follow
-        self.taken = None
-
-    def send(self, value):
-        try:
-            yielded = self._coroutine.send(value)
-        except StopIteration as stop:
-            self.taken = stop.value
-            raise
-        follow, self._follow = self._follow, lambda: None
-        follow()
-        return yielded
-
-    def throw(self, error):
-        return self._coroutine.throw(error)
-
-    def close(self):
-        self._coroutine.close()
 
 
 class Stage:

@@ -8,7 +8,8 @@ import pytest
 
 import ferrule.aio
 from ferrule import AsyncMutexGuard, Mutex, WouldDeadlock
-from tests.support.driver import LOOPS, LoopThread, Stepper, new_loop, run, turns
+from tests.support.driver import LoopThread, Stepper, new_loop, run, turns
+from tests.support.loops import LOOPS
 from tests.support.mutexes import FREE, TAKE, TAKEN, kinds
 from tests.support.race import HANG, eventually, spawn
 

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from ferrule import Mutex
-from tests.support.driver import Stepper, run
+from tests.support.driver import Stepper, complete, run
 from tests.support.mutexes import FREE, TAKEN
 
 ROUNDS = 50
@@ -179,6 +179,8 @@ class TestGuardsGo:
             with pytest.raises(asyncio.CancelledError):
                 waiter.result()
             assert mutex._state() == FREE
+            with pytest.raises(RuntimeError, match="not at all"):  # the block did not begin
+                waiter.context.run(complete, mutex.aio.__aexit__(None, None, None))
             del mutex, waiter
             gc.collect()
             assert gone() is None
@@ -201,6 +203,27 @@ def test_an_unlocked_block_ends_only_once_and_only_if_it_was_entered():
         with pytest.raises(RuntimeError, match=r"unlocked\(\)"):
             not_open.__exit__(None, None, None)
     assert mutex._state() == FREE
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_block_that_was_unlocked_is_entered_again(ended):
+    """The mutex refers to the guard of an open block once; nothing is left of that for the collector."""
+    mutex = Mutex("kept")
+    gone = weakref.ref(mutex)
+    with mutex as guard:
+        for _ in range(3):
+            with guard.unlocked():
+                pass
+            assert guard.value == "kept"
+        if ended:
+            guard.release()
+    assert mutex._state() == FREE
+    gc.disable()
+    try:
+        del mutex, guard
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_every_use_of_the_value_leaves_as_many_references_as_it_must():

@@ -34,6 +34,7 @@ def make():
 def fails(call, most=400):
     '''Makes each allocation of the call fail in turn; it fails with MemoryError and changes nothing, or it is done.'''
     failed = done = 0
+    gc.freeze()     # a collection has no more to look at than what a call has made
     for number in range(most):
         gc.collect()
         m = make()

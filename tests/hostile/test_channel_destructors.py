@@ -687,16 +687,10 @@ class TestNesting:
         depth = 1_000_000 if wrap in {"a receiver", "a coroutine that sends"} else DEEP
         in_subprocess(
             f"""
-            import gc, warnings
+            import warnings
             from ferrule import Disconnected, bounded, unbounded
-            from tests.support.hostile import nested
+            from tests.support.hostile import assert_destroyed
             warnings.simplefilter("ignore")
-            gc.disable()
-            died = []
-
-            class Innermost:
-                def __del__(self):
-                    died.append(1)
 
             def filled(inner, ends=None):
                 ends = ends or unbounded()
@@ -722,10 +716,7 @@ class TestNesting:
                     error.__traceback__ = None
                     return error
 
-            outermost = nested({depth}, {NESTS[wrap]}, Innermost())
-            del outermost
-            gc.collect()
-            assert died == [1]
+            assert_destroyed({depth}, {NESTS[wrap]})
             """,
             timeout=120,
         )

@@ -12,10 +12,9 @@ from itertools import chain, islice, starmap
 from operator import itemgetter
 from ferrule import Disconnected, Empty, Full, Timeout, bounded, unbounded
 from tests.support.channels import channel, waiting
-from tests.support.processes import signal_when, storm_of_interrupts
+from tests.support.processes import interrupt, interrupted, interrupted_ahead_of, signal_when, storm_of_interrupts
 from tests.support.race import HANG, eventually, outcome, spawn
 
-MAIN = threading.main_thread().ident
 QUIET = {"senders": 0, "receivers": 0, "reserved": 0}
 
 def filled(capacity):
@@ -24,16 +23,6 @@ def filled(capacity):
         tx.send(("filled", n))
     return tx, rx
 
-def interrupted(wait, condition):
-    # Ctrl-C as soon as the condition is true, which the wait makes it.
-    interrupter = signal_when(condition)
-    try:
-        wait()
-    except KeyboardInterrupt:
-        pass
-    else:
-        raise SystemExit("not interrupted")
-    interrupter.result()
 """
 
 
@@ -71,7 +60,8 @@ def test_ctrl_c_interrupts_every_wait_for_room_and_changes_nothing(wait, capacit
 tx, rx = filled({capacity})
 before = tx.stats()
 for n in range(20):
-    interrupted(lambda: {SENDS[wait]}, lambda: waiting(tx)["senders"] == 1)
+    with interrupted(lambda: waiting(tx)["senders"] == 1):
+        {SENDS[wait]}
     assert waiting(tx) == QUIET
     assert tx.stats() == before | {{"waits": n + 1}}
     assert len(rx) == {capacity}
@@ -91,7 +81,8 @@ def test_ctrl_c_interrupts_every_wait_for_an_item_and_changes_nothing(wait, capa
 tx, rx = channel({capacity})
 before = tx.stats()
 for n in range(20):
-    interrupted(lambda: {RECEIVES[wait]}, lambda: waiting(rx)["receivers"] == 1)
+    with interrupted(lambda: waiting(rx)["receivers"] == 1):
+        {RECEIVES[wait]}
     assert waiting(rx) == QUIET
     assert rx.stats() == before | {{"waits": n + 1}}
     assert len(rx) == 0
@@ -115,15 +106,11 @@ def direct():
     for n in range(3):
         received.append(rx.recv(timeout=HANG))
     eventually(lambda: waiting(tx)["senders"] == 1 and len(rx) == {capacity})
-    signal.pthread_kill(MAIN, signal.SIGINT)
+    interrupt()
 
 directing = spawn(direct)
-try:
+with interrupted():
     tx.send_many(items)
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
 directing.result()
 assert received + rx.drain() == list(range(3 + {capacity}))
 assert next(items) == 4 + {capacity}, "the one that waited was not sent, the rest is where it was"
@@ -135,22 +122,9 @@ assert waiting(tx) == QUIET
 def test_a_sender_behind_the_interrupted_one_gets_its_turn(wait, capacity):
     run(f"""
 tx, rx = filled({capacity})
-
-def behind():
-    eventually(lambda: waiting(tx)["senders"] == 1)
-    other = spawn(lambda: tx.send("other", timeout=HANG))
-    eventually(lambda: waiting(tx)["senders"] == 2)
-    signal.pthread_kill(MAIN, signal.SIGINT)
-    return other
-
-directing = spawn(behind)
-try:
+with interrupted_ahead_of(lambda: tx.send("other", timeout=HANG), lambda: waiting(tx)["senders"]) as behind:
     {SENDS[wait]}
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
-other = directing.result()
+(other,) = behind
 assert other.alive
 assert waiting(tx) == QUIET | {{"senders": 1}}
 assert [rx.recv(timeout=HANG) for _ in range({capacity} + 1)][-1] == "other"
@@ -164,22 +138,9 @@ assert waiting(tx) == QUIET
 def test_a_receiver_behind_the_interrupted_one_gets_its_turn(wait, capacity):
     run(f"""
 tx, rx = channel({capacity})
-
-def behind():
-    eventually(lambda: waiting(rx)["receivers"] == 1)
-    other = spawn(lambda: rx.recv(timeout=HANG))
-    eventually(lambda: waiting(rx)["receivers"] == 2)
-    signal.pthread_kill(MAIN, signal.SIGINT)
-    return other
-
-directing = spawn(behind)
-try:
+with interrupted_ahead_of(lambda: rx.recv(timeout=HANG), lambda: waiting(rx)["receivers"]) as behind:
     {RECEIVES[wait]}
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
-other = directing.result()
+(other,) = behind
 assert other.alive
 assert waiting(rx) == QUIET | {{"receivers": 1}}
 tx.try_send("item")
@@ -202,7 +163,7 @@ def direct():
     other = spawn(lambda: received.append(("other", rx.recv(timeout=HANG))))
     for count in range(10):
         eventually(lambda: waiting(rx)["receivers"] == 2)
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
         eventually(lambda: len(seen) == count + 1)
     eventually(lambda: waiting(rx)["receivers"] == 2)
     tx.send("first")
@@ -277,11 +238,11 @@ signal.signal(signal.SIGUSR1, handler)
 
 def direct():
     eventually(lambda: waiting(rx)["receivers"] == 1)
-    signal.pthread_kill(MAIN, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     eventually(lambda: len(seen) == 3 and waiting(rx)["receivers"] == 1)
     tx.send("item")
     eventually(lambda: waiting(tx)["senders"] == 1)
-    signal.pthread_kill(MAIN, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     eventually(lambda: len(seen) == 6 and waiting(tx)["senders"] == 1)
     return rx.recv()
 
@@ -312,7 +273,7 @@ signal.signal(signal.SIGUSR1, handler)
 def direct():
     for count in range(DEPTH):
         eventually(lambda: len(entered) == count and waiting(rx)["receivers"] == 1)
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
     eventually(lambda: len(entered) == DEPTH and waiting(rx)["receivers"] == 1)
     for n in range(DEPTH + 1):
         tx.send(n, timeout=HANG)
@@ -339,7 +300,7 @@ signal.signal(signal.SIGUSR1, handler)
 
 def direct():
     eventually(lambda: waiting(tx)["senders"] == 1)
-    signal.pthread_kill(MAIN, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     eventually(lambda: done and waiting(tx)["senders"] == 1)
     return [rx.recv(timeout=HANG) for _ in range({capacity} + 2)]
 
@@ -423,12 +384,8 @@ def items():
     yield 3
 
 tx, rx = unbounded()
-try:
+with interrupted():
     tx.send_many(items())
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
 assert rx.drain() == [1, 2]
 assert waiting(tx) == QUIET
 """)
@@ -565,7 +522,7 @@ assert all(count == 3 == len(batches[batch]) for batch, count in whole)
 def test_ctrl_c_with_parked_tasks(loop_name):
     run(f"""
 import asyncio
-from tests.support.driver import new_loop, turns
+from tests.support.driver import run, turns
 full, of_full = filled(2)
 empty, of_empty = bounded(1)
 meeting, of_meeting = bounded(0)
@@ -586,13 +543,8 @@ async def main():
     signal.raise_signal(signal.SIGINT)
     await asyncio.gather(*tasks)
 
-try:
-    with asyncio.Runner(loop_factory=lambda: new_loop({loop_name!r})) as runner:
-        runner.run(main())
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
+with interrupted():
+    run(main(), {loop_name!r})
 assert waiting(full) == waiting(empty) == waiting(meeting) == QUIET
 assert of_full.drain() == [("filled", 0), ("filled", 1)]
 assert full.stats()["sent"] == 2
@@ -601,6 +553,76 @@ assert meeting.stats()["sent"] == 0
 empty.send("item", timeout=0)
 full.send("item", timeout=0)
 assert of_empty.recv(timeout=0) == of_full.recv(timeout=0) == "item"
+""")
+
+
+@pytest.mark.parametrize("other", ["thread", "loop"])
+@pytest.mark.parametrize("side", ["receives", "sends"])
+def test_ctrl_c_of_a_loop_over_and_over_while_items_pass(side, other, loop_name):
+    """A Runner cancels its task at each Ctrl-C; the next one goes on where that one was, and no item is missing."""
+    run(f"""
+import asyncio
+from random import random
+from tests.support.driver import LoopThread, new_loop
+tx, rx = bounded(10)
+done = 0
+wrong, running, stop = [], threading.Event(), threading.Event()
+
+async def main():
+    global done
+    running.set()
+    while True:
+        if {side!r} == "sends":
+            await tx.aio.send(done)
+        elif (item := await rx.aio.recv()) != done:
+            wrong.append(item)
+        done += 1
+        if done % 100 == 0:
+            await asyncio.sleep(0)
+
+def others():
+    if {side!r} == "sends":
+        return list(rx)
+    with tx:
+        for n in itertools.count():
+            if stop.is_set():
+                return n
+            tx.send(n)
+
+async def others_async():
+    if {side!r} == "sends":
+        return [item async for item in rx.aio]
+    with tx:
+        for n in itertools.count():
+            if stop.is_set():
+                return n
+            await tx.aio.send(n)
+
+def disturb():
+    # Once for each run: at a second one a Runner raises where it stands, in the loop's own code, too.
+    running.wait()
+    running.clear()
+    time.sleep(random() * 0.003)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+with LoopThread({loop_name!r}) as there:
+    peer = there.spawn(others_async()) if {other!r} == "loop" else spawn(others)
+    for _ in range(30):
+        interrupting = spawn(disturb)
+        try:
+            with asyncio.Runner(loop_factory=lambda: new_loop({loop_name!r})) as runner:
+                runner.run(main())
+        except KeyboardInterrupt:
+            interrupting.result()
+    stop.set()
+    if {side!r} == "sends":
+        tx.close()
+        assert peer.result(HANG) == list(range(done))
+    else:
+        wrong += [item for n, item in enumerate(rx, done) if item != n]
+        assert not wrong, wrong
+        assert peer.result(HANG) == rx.stats()["received"] == rx.stats()["sent"]
+assert waiting(rx) == QUIET
 """)
 
 
@@ -614,8 +636,8 @@ count = len(rx)
 
 async def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with allow_blocking():
-        interrupted(lambda: {wait}, lambda: sum(waiting(tx).values()) == 1)
+    with allow_blocking(), interrupted(lambda: sum(waiting(tx).values()) == 1):
+        {wait}
     assert waiting(tx) == QUIET
     task = asyncio.create_task(rx.aio.recv())
     await tx.aio.send("item", timeout=HANG) if not count else None
@@ -634,12 +656,8 @@ tx, rx = unbounded()
 endless = itertools.repeat(None)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 signal.setitimer(signal.ITIMER_REAL, 0.05)
-try:
+with interrupted():
     {send_many}
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
 assert len(rx) > 0
 """)
 

@@ -12,10 +12,9 @@ from ferrule import Timeout
 from ferrule._core.parking import sleepers
 from ferrule._core.probe import Gate, Several
 from tests.support.driver import run
-from tests.support.processes import signal_when
+from tests.support.processes import interrupt, interrupted, signal_when
 from tests.support.race import HANG, eventually, spawn
 
-MAIN = threading.main_thread().ident
 
 def asleep(gate):
     return [target for target, _, _ in sleepers()].count(gate)
@@ -32,14 +31,8 @@ def test_ctrl_c_raises_and_leaves_nothing_queued(wait):
 gate, other = Gate(), Gate()
 both = Several(gate, other)
 for _ in range(30):
-    sender = signal_when(lambda: asleep(gate) or asleep(both))
-    try:
+    with interrupted(lambda: asleep(gate) or asleep(both)):
         {wait}
-    except KeyboardInterrupt:
-        pass
-    else:
-        raise SystemExit("not interrupted")
-    sender.result()
     assert (gate.permits, gate.waiting, other.waiting) == (0, 0, 0)
     assert sleepers() == []
 gate.release()
@@ -59,7 +52,7 @@ for _ in range(200):
     def both():
         eventually(lambda: asleep(gate))
         claimed = gate.claim()
-        signal.pthread_kill(MAIN, signal.SIGINT)
+        interrupt()
         time.sleep(0.0005)
         claimed.wake()
     giver = spawn(both)
@@ -91,7 +84,7 @@ second = spawn(behind)
 def act():
     for count in range(1, 21):
         eventually(lambda: asleep(gate) == 2)
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
         eventually(lambda: len(seen) == count)
     eventually(lambda: gate.waiting == 2)
     gate.release()
@@ -127,7 +120,7 @@ def act():
     for wanted in range(DEPTH):
         eventually(lambda: level == wanted and asleep(gate) == 1)
         assert gate.waiting == 1        # of the nested waits only the innermost is queued
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
     eventually(lambda: level == DEPTH and asleep(gate) == 1)
     for count in range(1, DEPTH + 1):
         gate.release()
@@ -157,7 +150,7 @@ for _ in range(200):
     def act():
         eventually(lambda: asleep(gate))
         claimed = gate.claim()
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
         claimed.wake()
     actor = spawn(act)
     try:
@@ -199,7 +192,7 @@ signal.signal(signal.SIGUSR1, handler)
 def act():
     for wanted in range(3):
         eventually(lambda: count == wanted and asleep(gate) == 1)
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
     eventually(lambda: count == 3 and asleep(gate) == 1)
     gate.release()
 
@@ -239,12 +232,8 @@ async def main():
         assert (gate.permits, gate.waiting) == (0, 0)
 
 for _ in range(10):
-    try:
+    with interrupted():
         asyncio.run(main())
-    except KeyboardInterrupt:
-        pass
-    else:
-        raise SystemExit("not interrupted")
     assert (gate.permits, gate.waiting) == (0, 0)
     assert sleepers() == []
 """)
@@ -276,7 +265,7 @@ stop = threading.Event()
 
 def send():
     while not stop.wait(0.00005):
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
 
 async def wait_many(count):
     for _ in range(count):

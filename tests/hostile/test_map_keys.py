@@ -555,15 +555,6 @@ def test_a_cycle_through_keys_values_and_iterators_is_collected():
     assert died == [True]
 
 
-@pytest.mark.parametrize("wrap", [lambda inner: ConcurrentMap({1: inner}), lambda inner: ConcurrentMap({1: [inner]})])
-def test_a_deep_nest_is_destroyed(wrap):
-    nest = None
-    for _ in range(1_000_000):
-        nest = wrap(nest)
-    del nest
-    gc.collect()
-
-
 def test_a_set_of_hostile_items():
     s = ConcurrentSet(Hooked(n, 5) for n in range(10))
     Hooked.hook = s.clear

@@ -8,10 +8,10 @@ SETUP = """
 import signal, sys, threading, time
 from ferrule import ConcurrentMap, Timeout, WouldDeadlock
 from tests.support.maps import Key, assert_at_rest, entered, in_thread, sleeps, this_thread, waiting
-from tests.support.processes import signal_when, storm_of_interrupts
+from tests.support.processes import interrupt, interrupted, signal_when, storm_of_interrupts
 from tests.support.race import HANG, eventually, spawn
 
-MAIN, SLEEPER = threading.main_thread().ident, this_thread()
+SLEEPER = this_thread()
 m = ConcurrentMap({"k": 1, "j": 2})
 """
 
@@ -44,14 +44,8 @@ def test_ctrl_c_interrupts_every_wait_and_changes_nothing(wait):
     run(f"""
 held = in_thread(m.entry, "k")
 for _ in range(10):
-    interrupter = signal_when(lambda: sleeps(SLEEPER))
-    try:
+    with interrupted(lambda: sleeps(SLEEPER)):
         {wait}
-    except KeyboardInterrupt:
-        pass
-    else:
-        raise SystemExit("not interrupted")
-    interrupter.result()
     assert entered(m) == 1
     assert m.snapshot() == {{"k": 1, "j": 2}}
 held.release()
@@ -64,14 +58,8 @@ assert_at_rest(m, {{"k": 1, "j": 2}})
 def test_ctrl_c_interrupts_clear_between_keys():
     run("""
 held = in_thread(m.entry, "k")
-interrupter = signal_when(lambda: sleeps(SLEEPER))
-try:
+with interrupted(lambda: sleeps(SLEEPER)):
     m.clear()
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
-interrupter.result()
 assert (m["k"], entered(m)) == (1, 1)
 held.release()
 m.clear()
@@ -86,16 +74,12 @@ held = in_thread(m.entry, "k")
 def behind():
     eventually(lambda: sleeps(SLEEPER))
     other = waiting(lambda: m.increment("k"))
-    signal.pthread_kill(MAIN, signal.SIGINT)
+    interrupt()
     return other
 
 directing = spawn(behind)
-try:
+with interrupted():
     m.entry("k")
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
 other = directing.result()
 assert other.alive
 held.release()
@@ -113,7 +97,7 @@ held = in_thread(m.entry, "k")
 def direct():
     for count in range(10):
         eventually(lambda: len(seen) == count and sleeps(SLEEPER))
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
     eventually(lambda: len(seen) == 10 and sleeps(SLEEPER))
     held.value = 10
     held.release()
@@ -167,7 +151,7 @@ held = in_thread(m.entry, "k")
 
 def direct():
     eventually(lambda: sleeps(SLEEPER))
-    signal.pthread_kill(MAIN, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     eventually(lambda: done and sleeps(SLEEPER))
     held.release()
 
@@ -193,7 +177,7 @@ held = in_thread(m.entry, "k")
 
 def direct():
     eventually(lambda: sleeps(SLEEPER))
-    signal.pthread_kill(MAIN, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     time.sleep(0.05)
     eventually(lambda: sleeps(SLEEPER))
     held.release()
@@ -269,12 +253,8 @@ def call():
             finally:
                 del m[Key(1)]
 
-try:
+with interrupted():
     call()
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
 assert_at_rest(m, {{"k": 1, "j": 2}})
 """)
 

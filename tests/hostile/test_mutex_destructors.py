@@ -407,19 +407,11 @@ class TestNesting:
     )
     def test_a_million_deep_is_destroyed(self, wrap):
         in_subprocess(f"""
-            import gc, warnings
+            import warnings
             from ferrule import Mutex
-            from tests.support.hostile import nested
+            from tests.support.hostile import assert_destroyed
             warnings.simplefilter("ignore")
-            gc.disable()
-            died = []
-            class Innermost:
-                def __del__(self):
-                    died.append(1)
-            outermost = nested(1_000_000, {wrap}, Innermost())
-            del outermost
-            gc.collect()
-            assert died == [1]
+            assert_destroyed(1_000_000, {wrap})
         """)
 
     def test_a_million_deep_cycle_is_collected(self):

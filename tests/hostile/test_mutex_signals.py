@@ -8,10 +8,9 @@ SETUP = """
 import signal, threading, time
 from ferrule import Mutex, Timeout, WouldDeadlock
 from tests.support.mutexes import FREE, TAKEN, kinds
-from tests.support.processes import signal_when, storm_of_interrupts
+from tests.support.processes import interrupt, interrupted, signal_when, storm_of_interrupts
 from tests.support.race import HANG, eventually, spawn
 
-MAIN = threading.main_thread().ident
 """
 
 
@@ -37,14 +36,8 @@ def test_ctrl_c_interrupts_every_wait_and_leaves_nothing_queued(wait, fair):
 mutex = Mutex("kept", fair={fair})
 spawn(mutex.acquire).join()
 for _ in range(20):
-    interrupter = signal_when(lambda: kinds(mutex) == ["thread"])
-    try:
+    with interrupted(lambda: kinds(mutex) == ["thread"]):
         {wait}
-    except KeyboardInterrupt:
-        pass
-    else:
-        raise SystemExit("not interrupted")
-    interrupter.result()
     assert mutex._state() == TAKEN
 mutex.release()
 with mutex.lock(timeout=HANG) as guard:
@@ -65,11 +58,8 @@ def behind():
     assert mutex.acquire(timeout=HANG)
 
 waiting = spawn(behind)
-interrupter = signal_when(lambda: len(kinds(mutex)) == 2)
-try:
+with interrupted(lambda: len(kinds(mutex)) == 2):
     mutex.lock()
-except KeyboardInterrupt:
-    pass
 assert kinds(mutex) == ["thread"]
 mutex.release()
 waiting.result()
@@ -94,7 +84,7 @@ def direct():
     waiting = spawn(second)
     for count in range(10):
         eventually(lambda: len(kinds(mutex)) == 2)
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
         eventually(lambda: len(seen) == count + 1)
     eventually(lambda: len(kinds(mutex)) == 2)
     mutex.release()
@@ -155,7 +145,7 @@ signal.signal(signal.SIGUSR1, handler)
 def direct():
     for count in range(DEPTH):
         eventually(lambda: len(entered) == count and kinds(mutex) == ["thread"])
-        signal.pthread_kill(MAIN, signal.SIGUSR1)
+        interrupt(signal.SIGUSR1)
     eventually(lambda: len(entered) == DEPTH and kinds(mutex) == ["thread"])
     mutex.release()
 
@@ -239,7 +229,7 @@ signal.signal(signal.SIGINT, handler)
 
 def direct():
     eventually(lambda: kinds(mutex) == ["thread"])
-    signal.pthread_kill(MAIN, signal.SIGINT)
+    interrupt()
     eventually(lambda: interrupted and kinds(mutex) == ["thread"])
     mutex.release()
 
@@ -298,7 +288,7 @@ assert mutex._state() == FREE
 def test_ctrl_c_with_parked_tasks(loop_name):
     run(f"""
 import asyncio
-from tests.support.driver import new_loop, turns
+from tests.support.driver import run, turns
 mutex = Mutex()
 mutex.acquire()
 
@@ -309,13 +299,8 @@ async def main():
     signal.raise_signal(signal.SIGINT)
     await asyncio.gather(*tasks)
 
-try:
-    with asyncio.Runner(loop_factory=lambda: new_loop({loop_name!r})) as runner:
-        runner.run(main())
-except KeyboardInterrupt:
-    pass
-else:
-    raise SystemExit("not interrupted")
+with interrupted():
+    run(main(), {loop_name!r})
 assert mutex._state() == TAKEN
 mutex.release()
 mutex.lock(timeout=HANG).release()

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.leaks import assert_no_leak, in_subprocess
+from tests.support.leaks import assert_few_objects_left, assert_no_leak, in_subprocess
 from tests.support.settings import FREE_THREADED
 
 SETUP = """
 import asyncio, gc, warnings, weakref
 from ferrule import Disconnected, Empty, Full, Timeout, WeakSender, aio, bounded, unbounded
 from tests.support.driver import Stepper, complete, new_loop, turns
-from tests.support.race import eventually, spawn
+from tests.support.race import eventually, raises, spawn
 
 warnings.simplefilter("ignore")
 item, other, default = object(), object(), object()
@@ -27,13 +27,6 @@ ended, of_ended = bounded(2)
 ended.close()
 loop = new_loop("asyncio")
 error = KeyError("mine")
-
-def raises(kind, function, *args, **named):
-    try:
-        function(*args, **named)
-    except kind:
-        return
-    raise AssertionError("nothing was raised")
 
 def items_that_raise():
     yield item
@@ -430,7 +423,7 @@ LONG_QUEUES = {
 @pytest.mark.parametrize("end", ["cancelled", "closed", "with the loop"])
 @pytest.mark.parametrize("who", LONG_QUEUES)
 def test_a_long_queue_leaves_nothing(who, end):
-    in_subprocess(f"""{SETUP}
+    assert_few_objects_left(f"""{SETUP}
 def once():
     full, of_full = bounded(1)
     full.send(item)
@@ -462,12 +455,4 @@ def once():
         for end in (full, meeting, tx):
             end.close_channel()
             assert sum(end._state().values()) == 0
-
-once()
-gc.collect()
-before = len(gc.get_objects())
-for _ in range(3):
-    once()
-    gc.collect()
-assert len(gc.get_objects()) - before < 50, len(gc.get_objects()) - before
 """)

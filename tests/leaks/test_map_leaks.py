@@ -8,6 +8,7 @@ SETUP = """
 import copy, gc, pickle, warnings
 from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, ConcurrentSet, FrozenMap, Timeout, WouldDeadlock
 from tests.support.maps import Key
+from tests.support.race import raises
 
 warnings.simplefilter("ignore")
 value, other, key, clash, absent = object(), object(), Key("key", 5), Key("clash", 5), Key("absent", 5)
@@ -20,13 +21,6 @@ class Raising(Key):
     __hash__ = Key.__hash__
 
 raising = Raising("raising", 5)
-
-def raises(kind, function, *args, **named):
-    try:
-        function(*args, **named)
-    except kind:
-        return
-    raise AssertionError("nothing was raised")
 """
 
 WATCH = ["value", "other", "key", "clash", "absent", "raising", "m", "s"]

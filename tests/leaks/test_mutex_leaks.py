@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.support.leaks import assert_no_leak, in_subprocess
+from tests.support.leaks import assert_few_objects_left, assert_no_leak
 
 SETUP = """
 import asyncio, contextvars, gc, warnings, weakref
 from ferrule import Mutex, Timeout, WouldDeadlock
 from ferrule.aio import Mutex as AsyncMutex
 from tests.support.driver import Stepper, complete, new_loop, turns
-from tests.support.race import eventually, spawn
+from tests.support.race import eventually, raises, spawn
 
 warnings.simplefilter("ignore")
 value, other = object(), object()
@@ -22,13 +22,6 @@ taken.acquire()
 context = contextvars.copy_context()
 loop = new_loop("asyncio")
 error = KeyError("mine")
-
-def raises(kind, function, *args, **named):
-    try:
-        function(*args, **named)
-    except kind:
-        return
-    raise AssertionError("nothing was raised")
 """
 
 WATCH = ["value", "other", "mutex", "face", "held", "guard", "taken", "context", "error"]
@@ -208,15 +201,4 @@ def once():
 
 @pytest.mark.parametrize("what", [QUEUE, CLOSED_LOOPS], ids=["ten thousand tasks", "closed loops"])
 def test_a_long_queue_leaves_nothing(what):
-    in_subprocess(
-        f"""{SETUP}
-{what}
-once()
-gc.collect()
-before = len(gc.get_objects())
-for _ in range(3):
-    once()
-    gc.collect()
-assert len(gc.get_objects()) - before < 50
-"""
-    )
+    assert_few_objects_left(SETUP + what)

@@ -15,6 +15,11 @@ from ferrule import aio
 FACES = [
     (ferrule.Mutex, aio.Mutex, {"aio"}, {"sync"}),
     (ferrule.MutexGuard, ferrule.AsyncMutexGuard, set(), set()),
+    (ferrule.Condition, aio.Condition, {"aio"}, {"sync"}),
+    (ferrule.RWLock, aio.RWLock, {"aio"}, {"sync"}),
+    (ferrule.ReadGuard, ferrule.AsyncReadGuard, set(), set()),
+    (ferrule.WriteGuard, ferrule.AsyncWriteGuard, set(), set()),
+    (ferrule.UpgradableGuard, ferrule.AsyncUpgradableGuard, set(), set()),
     (ferrule.Sender, aio.Sender, {"aio"}, {"sync"}),
     (ferrule.Receiver, aio.Receiver, {"aio"}, {"sync"}),
 ]
@@ -60,6 +65,20 @@ WAITS = {
         state=lambda mutex: mutex.locked(),
         waiting={"lock": (), "acquire": ()},
         plain={"try_lock": (), "locked": (), "release": ()},
+    ),
+    aio.Condition: Waits(
+        make=aio.Condition,
+        state=lambda condition: (condition.locked(), condition.sync._state()),
+        waiting={"wait": (), "wait_for": (bool,), "acquire": ()},
+        plain={"notify": (), "notify_all": (), "locked": (), "release": ()},
+    ),
+    aio.RWLock: Waits(
+        make=aio.RWLock,
+        state=lambda lock: lock.sync._state(),
+        waiting=dict.fromkeys(["read", "read_recursive", "upgradable_read", "write"], ()),
+        plain=dict.fromkeys(
+            ["try_read", "try_read_recursive", "try_upgradable_read", "try_write", "locked", "locked_exclusive"], ()
+        ),
     ),
     aio.Sender: Waits(
         make=lambda: sender_of(*channel()),
@@ -121,20 +140,24 @@ def test_what_does_not_wait_gives_no_awaitable(asynchronous):
     async def main():
         for name, args in waits.plain.items():
             face = waits.make()
-            if asynchronous is aio.Mutex:
-                await face.acquire()  # try_lock() then gives nothing, and there is a hold to release
-            assert not isinstance(getattr(face, name)(*args), Awaitable), name
+            if asynchronous in (aio.Mutex, aio.Condition):
+                await face.acquire()  # try_lock() then gives nothing, and there is a hold to release or notify under
+            returned = getattr(face, name)(*args)
+            assert not isinstance(returned, Awaitable), name
+            if isinstance(face, aio.RWLock) and name.startswith("try_"):
+                returned.release()
 
     asyncio.run(main())
 
 
-def test_a_face_leads_back_to_its_object():
-    mutex = ferrule.Mutex()
-    assert isinstance(mutex.aio, aio.Mutex)
-    assert mutex.aio.sync is mutex
-    assert mutex.aio == mutex.aio
-    assert hash(mutex.aio) == hash(mutex.aio)
-    assert mutex.aio != ferrule.Mutex().aio
+@pytest.mark.parametrize(("cls", "face"), [(ferrule.Mutex, aio.Mutex), (ferrule.RWLock, aio.RWLock)])
+def test_a_face_leads_back_to_its_object(cls, face):
+    lock = cls()
+    assert isinstance(lock.aio, face)
+    assert lock.aio.sync is lock
+    assert lock.aio == lock.aio
+    assert hash(lock.aio) == hash(lock.aio)
+    assert lock.aio != cls().aio
 
 
 def test_both_faces_of_an_end_are_equal_to_themselves():

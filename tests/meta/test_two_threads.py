@@ -18,6 +18,8 @@ import pytest
 import ferrule
 from ferrule import Timeout, aio
 from tests.support.race import outcome, run_together
+from tests.support.two_threads import Run, Use
+from tests.support.uses_of_bytes import BYTES_USES
 
 PUBLIC = {
     f"{module.__name__}.{name}": cls
@@ -26,22 +28,7 @@ PUBLIC = {
     if isinstance(cls, type) and not issubclass(cls, Exception)
 }
 
-Run = Callable[[Awaitable[Any]], Any]  # runs an awaitable in the calling thread's own event loop
 SHORT = 0.001
-
-
-@dataclass(frozen=True)
-class Use:
-    """How two threads use one object.
-
-    `make` gives a fresh object for each round; `calls` uses each public name, and leaves nothing held that it took;
-    `errors` are those that the documentation allows; `rest` brings the object to rest and checks it.
-    """
-
-    make: Callable[[], Any]
-    calls: dict[str, Callable[[Any, Run], Any]]
-    errors: tuple[type[BaseException], ...]
-    rest: Callable[[Any], Any]
 
 
 def ready(awaitable: Any) -> Any:
@@ -54,6 +41,11 @@ def ready(awaitable: Any) -> Any:
 async def with_block(context: Any, body: Callable[[Any], Any] = lambda _: None) -> None:
     async with context as entered:
         body(entered)
+
+
+async def waits_in(condition: Any, wait: Callable[[Any], Awaitable[Any]]) -> None:
+    async with condition as guard:
+        await wait(guard)
 
 
 def sync_with(context: Any, body: Callable[[Any], Any] = lambda _: None) -> None:
@@ -75,7 +67,8 @@ def step(advance: Callable[[], Any]) -> None:
     try:
         advance()
     except StopIteration as stop:
-        end_of(stop.value)
+        if stop.value is not None:
+            end_of(stop.value)
 
 
 def end_of(guard: Any) -> None:
@@ -140,6 +133,41 @@ ASYNC_GUARD = Use(
     rest=end_of,
 )
 
+CONDITION = Use(
+    make=lambda: ferrule.Condition(ferrule.Mutex(0)),
+    calls={
+        "wait": lambda c, _: sync_with(c, lambda _: c.wait(timeout=SHORT)),
+        "wait_for": lambda c, _: sync_with(c, lambda guard: c.wait_for(lambda: guard.value > 3, timeout=SHORT)),
+        "notify": lambda c, _: sync_with(c, lambda guard: (increment(guard), c.notify())),
+        "notify_all": lambda c, _: sync_with(c, lambda _: c.notify_all()),
+        "acquire": lambda c, _: c.acquire(timeout=SHORT) and c.release(),
+        "release": lambda c, _: c.acquire(timeout=SHORT) and c.release(),  # another's hold would be kept by its wait()
+        "locked": lambda c, _: c.locked(),
+        "aio": lambda c, run: run(with_block(c.aio)),
+        "with": lambda c, _: sync_with(c, increment),
+        "repr": lambda c, _: (repr(c), c._state()),
+    },
+    errors=(Timeout, RuntimeError),
+    rest=lambda c: sync_with(c),
+)
+
+ASYNC_CONDITION = Use(
+    make=lambda: aio.Condition(ferrule.Mutex(0)),
+    calls={
+        "wait": lambda c, run: run(waits_in(c, lambda _: c.wait(timeout=SHORT))),
+        "wait_for": lambda c, run: run(waits_in(c, lambda g: c.wait_for(lambda: g.value > 3, timeout=SHORT))),
+        "notify": lambda c, run: run(with_block(c, lambda guard: (increment(guard), c.notify()))),
+        "notify_all": lambda c, run: run(with_block(c, lambda _: c.notify_all())),
+        "acquire": lambda c, run: run(c.acquire(timeout=SHORT)) and c.release(),
+        "release": lambda c, run: run(c.acquire(timeout=SHORT)) and c.release(),
+        "locked": lambda c, _: c.locked(),
+        "sync": lambda c, _: sync_with(c.sync),
+        "repr": lambda c, _: (repr(c), hash(c), c == c.sync.aio),
+    },
+    errors=(Timeout, RuntimeError),
+    rest=lambda c: sync_with(c.sync),
+)
+
 UNLOCKED = Use(
     make=lambda: ferrule.Mutex(0).lock().unlocked(),
     calls={
@@ -195,6 +223,42 @@ COROUTINE = Use(
     },
     errors=(RuntimeError, ValueError, KeyError, TimeoutError),
     rest=HeldMutexCoroutine.rest,
+)
+
+
+class BegunWait:
+    """The coroutine of wait() on a condition whose mutex is held without an owner."""
+
+    def __init__(self) -> None:
+        self.condition = ferrule.Condition()
+        self.condition.acquire()
+        self.coroutine = self.condition.aio.wait(timeout=SHORT)
+
+    def notify(self) -> None:
+        if self.condition.acquire(timeout=SHORT):
+            self.condition.notify()
+            self.condition.release()
+
+    def rest(self) -> None:
+        self.coroutine.close()
+        outcome(self.condition.release, RuntimeError)()
+        assert self.condition._state() == []
+        assert self.condition.acquire(timeout=0)
+
+
+WAIT = Use(
+    make=BegunWait,
+    calls={
+        "send": lambda h, run: run(stepped(lambda: step(lambda: h.coroutine.send(None)))),
+        "throw": lambda h, run: run(stepped(lambda: step(lambda: h.coroutine.throw(KeyError("thrown"))))),
+        "close": lambda h, _: h.coroutine.close(),
+        "await": lambda h, run: run(asyncio.wait_for(h.coroutine, SHORT)),
+        "notify": lambda h, _: h.notify(),
+        "release": lambda h, _: h.condition.release(),
+        "repr": lambda h, _: (repr(h.coroutine), h.coroutine.cr_running, h.coroutine.cr_await),
+    },
+    errors=(RuntimeError, ValueError, KeyError, TimeoutError),
+    rest=BegunWait.rest,
 )
 
 
@@ -550,31 +614,174 @@ def making(make: Callable[[], Any]) -> Use:
     return Use(make=lambda: None, calls={"make": lambda _, __: make()}, errors=(), rest=lambda _: None)
 
 
-USES = {
-    "ferrule.bounded": making(lambda: ferrule.bounded(1)),
-    "ferrule.unbounded": making(ferrule.unbounded),
-    "ferrule.aio.bounded": making(lambda: aio.bounded(1)),
-    "ferrule.aio.unbounded": making(aio.unbounded),
-    "ferrule.Sender": SENDER,
-    "ferrule.Receiver": RECEIVER,
-    "ferrule.WeakSender": WEAK_SENDER,
-    "ferrule.Permit": PERMIT,
-    "ferrule.aio.Sender": ASYNC_SENDER,
-    "ferrule.aio.Receiver": ASYNC_RECEIVER,
-    "ferrule.ConcurrentMap": MAP,
-    "ferrule.ConcurrentSet": SET,
-    "ferrule.FrozenMap": FROZEN,
-    "ferrule.Entry": ENTRY,
-    "ferrule.Entries": ENTRIES,
-    "what iter(ConcurrentMap.items()) gives": ITERATOR,
-    "ferrule.Mutex": MUTEX,
-    "ferrule.MutexGuard": GUARD,
-    "ferrule.AsyncMutexGuard": ASYNC_GUARD,
-    "ferrule.aio.Mutex": ASYNC_MUTEX,
-    "what MutexGuard.unlocked() gives": UNLOCKED,
-    "what AsyncMutexGuard.unlocked() gives": ASYNC_UNLOCKED,
-    "what aio.Mutex.lock() gives": COROUTINE,
+RWLOCK = Use(
+    make=lambda: ferrule.RWLock(0),
+    calls={
+        "read": lambda k, _: sync_with(k.read(timeout=SHORT)),
+        "try_read": lambda k, _: sync_with(k.try_read() or contextlib.nullcontext()),
+        "read_recursive": lambda k, _: sync_with(k.read_recursive(timeout=SHORT)),
+        "try_read_recursive": lambda k, _: sync_with(k.try_read_recursive() or contextlib.nullcontext()),
+        "upgradable_read": lambda k, _: sync_with(k.upgradable_read(timeout=SHORT)),
+        "try_upgradable_read": lambda k, _: sync_with(k.try_upgradable_read() or contextlib.nullcontext()),
+        "write": lambda k, _: sync_with(k.write(timeout=SHORT), increment),
+        "try_write": lambda k, _: sync_with(k.try_write() or contextlib.nullcontext()),
+        "locked": lambda k, _: k.locked(),
+        "locked_exclusive": lambda k, _: k.locked_exclusive(),
+        "readers": lambda k, _: k.readers,
+        "aio": lambda k, run: run(with_block(k.aio.write(timeout=SHORT))),
+        "repr": lambda k, _: repr(k),
+    },
+    errors=(Timeout,),
+    rest=lambda k: sync_with(k.write(timeout=0)),
+)
+
+ASYNC_RWLOCK = Use(
+    make=lambda: aio.RWLock(0),
+    calls={
+        "read": lambda k, run: run(with_block(k.read(timeout=SHORT))),
+        "try_read": lambda k, _: (guard := k.try_read()) and guard.release(),
+        "read_recursive": lambda k, run: run(with_block(k.read_recursive(timeout=SHORT))),
+        "try_read_recursive": lambda k, _: (guard := k.try_read_recursive()) and guard.release(),
+        "upgradable_read": lambda k, run: run(with_block(k.upgradable_read(timeout=SHORT))),
+        "try_upgradable_read": lambda k, _: (guard := k.try_upgradable_read()) and guard.release(),
+        "write": lambda k, run: run(with_block(k.write(timeout=SHORT), increment)),
+        "try_write": lambda k, _: (guard := k.try_write()) and guard.release(),
+        "locked": lambda k, _: k.locked(),
+        "locked_exclusive": lambda k, _: k.locked_exclusive(),
+        "readers": lambda k, _: k.readers,
+        "sync": lambda k, _: sync_with(k.sync.read(timeout=SHORT)),
+        "repr": lambda k, _: (repr(k), hash(k), k == k.sync.aio),
+    },
+    errors=(Timeout,),
+    rest=lambda k: ready(k.write(timeout=0)).release(),
+)
+
+
+def converted(successor: Any) -> None:
+    """Ends the hold that a conversion gave, if there was one."""
+    if successor is not None:
+        end_of(successor)
+
+
+def guard_use(take: Callable[[Any], Any], **more: Callable[[Any, Run], Any]) -> Use:
+    """How two threads use one guard of an RWLock, given what a sync lock takes it with."""
+    return Use(
+        make=lambda: take(ferrule.RWLock(0)),
+        calls={
+            "value": lambda g, _: g.value,
+            "release": lambda g, _: g.release(fair=True),
+            "unlocked": lambda g, run: run_block(g.unlocked(), run),
+            "repr": lambda g, _: repr(g),
+        }
+        | more,
+        errors=(RuntimeError, Timeout),
+        rest=end_of,
+    )
+
+
+def run_block(block: Any, run: Run) -> None:
+    """Enters and leaves a block of either face."""
+    if hasattr(block, "__enter__"):
+        sync_with(block)
+    else:
+        run(with_block(block))
+
+
+def block_use(make: Callable[[Any], Any]) -> Use:
+    """How two threads use what unlocked() or upgraded() of a guard gives, given what makes it of a sync lock."""
+
+    def enter(block: Any, run: Run) -> Any:
+        return block.__enter__() if hasattr(block, "__enter__") else run(block.__aenter__())
+
+    def leave(block: Any, run: Run) -> None:
+        if hasattr(block, "__enter__"):
+            block.__exit__(None, None, None)
+        else:
+            run(block.__aexit__(None, None, None))
+
+    return Use(
+        make=lambda: make(ferrule.RWLock(0)),
+        calls={"enter": enter, "exit": leave, "with": run_block},
+        errors=(RuntimeError,),
+        rest=lambda block: (
+            outcome(enter, RuntimeError)(block, ready),
+            leave(block, ready),
+            converted(enter(block, ready)),
+        ),
+    )
+
+
+RWLOCK_USES = {
+    "ferrule.RWLock": RWLOCK,
+    "ferrule.aio.RWLock": ASYNC_RWLOCK,
+    "ferrule.ReadGuard": guard_use(ferrule.RWLock.read, **{"with": lambda g, _: sync_with(g)}),
+    "ferrule.AsyncReadGuard": guard_use(lambda k: k.aio.try_read()),
+    "ferrule.WriteGuard": guard_use(
+        ferrule.RWLock.write,
+        **{"with": lambda g, _: sync_with(g)},
+        value=lambda g, _: increment(g),
+        downgrade=lambda g, _: end_of(g.downgrade()),
+        downgrade_to_upgradable=lambda g, _: end_of(g.downgrade_to_upgradable()),
+    ),
+    "ferrule.AsyncWriteGuard": guard_use(
+        lambda k: k.aio.try_write(),
+        value=lambda g, _: increment(g),
+        downgrade=lambda g, _: end_of(g.downgrade()),
+        downgrade_to_upgradable=lambda g, _: end_of(g.downgrade_to_upgradable()),
+    ),
+    "ferrule.UpgradableGuard": guard_use(
+        ferrule.RWLock.upgradable_read,
+        **{"with": lambda g, _: sync_with(g)},
+        upgrade=lambda g, _: end_of(g.upgrade(timeout=SHORT)),
+        try_upgrade=lambda g, _: converted(g.try_upgrade()),
+        downgrade=lambda g, _: end_of(g.downgrade()),
+        upgraded=lambda g, _: sync_with(g.upgraded(), increment),
+    ),
+    "ferrule.AsyncUpgradableGuard": guard_use(
+        lambda k: k.aio.try_upgradable_read(),
+        upgrade=lambda g, run: end_of(run(g.upgrade(timeout=SHORT))),
+        try_upgrade=lambda g, _: converted(g.try_upgrade()),
+        downgrade=lambda g, _: end_of(g.downgrade()),
+        upgraded=lambda g, run: run(with_block(g.upgraded(), increment)),
+    ),
+    "what ReadGuard.unlocked() gives": block_use(lambda k: k.read().unlocked()),
+    "what AsyncWriteGuard.unlocked() gives": block_use(lambda k: k.aio.try_write().unlocked()),
+    "what UpgradableGuard.upgraded() gives": block_use(lambda k: k.upgradable_read().upgraded()),
+    "what AsyncUpgradableGuard.upgraded() gives": block_use(lambda k: k.aio.try_upgradable_read().upgraded()),
 }
+
+USES = (
+    {
+        "ferrule.bounded": making(lambda: ferrule.bounded(1)),
+        "ferrule.unbounded": making(ferrule.unbounded),
+        "ferrule.aio.bounded": making(lambda: aio.bounded(1)),
+        "ferrule.aio.unbounded": making(aio.unbounded),
+        "ferrule.Sender": SENDER,
+        "ferrule.Receiver": RECEIVER,
+        "ferrule.WeakSender": WEAK_SENDER,
+        "ferrule.Permit": PERMIT,
+        "ferrule.aio.Sender": ASYNC_SENDER,
+        "ferrule.aio.Receiver": ASYNC_RECEIVER,
+        "ferrule.ConcurrentMap": MAP,
+        "ferrule.ConcurrentSet": SET,
+        "ferrule.FrozenMap": FROZEN,
+        "ferrule.Entry": ENTRY,
+        "ferrule.Entries": ENTRIES,
+        "what iter(ConcurrentMap.items()) gives": ITERATOR,
+        "ferrule.Mutex": MUTEX,
+        "ferrule.MutexGuard": GUARD,
+        "ferrule.AsyncMutexGuard": ASYNC_GUARD,
+        "ferrule.aio.Mutex": ASYNC_MUTEX,
+        "ferrule.Condition": CONDITION,
+        "ferrule.aio.Condition": ASYNC_CONDITION,
+        "what aio.Condition.wait() gives": WAIT,
+        "what MutexGuard.unlocked() gives": UNLOCKED,
+        "what AsyncMutexGuard.unlocked() gives": ASYNC_UNLOCKED,
+        "what aio.Mutex.lock() gives": COROUTINE,
+    }
+    | RWLOCK_USES
+    | BYTES_USES
+)
 
 
 def test_every_public_class_is_used():

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 
 import pytest
 
@@ -10,7 +9,7 @@ from ferrule import Disconnected, Empty, Full, Permit, Receiver, Sender, Timeout
 from tests.support.channels import channel, waiting
 from tests.support.driver import LoopThread, complete
 from tests.support.hostile import hostile
-from tests.support.race import RACES, eventually, outcome, raced, refused, run_together, spawn
+from tests.support.race import RACES, eventually, outcome, raced, refused, run_together, soon, spawn
 
 AT_REST = {"senders": 0, "receivers": 0, "reserved": 0}
 
@@ -31,18 +30,6 @@ def sends(send, item, **keywords):
 
 def receives(receive, **keywords):
     return outcome(lambda: receive(**keywords), Disconnected, Empty, Timeout)
-
-
-def soon(function, *args):
-    """The call after a random pause of up to 0.2 ms, which is about when the other side acts."""
-
-    def paused():
-        end = time.perf_counter() + random.random() * 0.0002
-        while time.perf_counter() < end:
-            pass
-        return function(*args)
-
-    return paused
 
 
 def short():

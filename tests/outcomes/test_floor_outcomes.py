@@ -3,26 +3,15 @@
 import asyncio
 import random
 import time
+from functools import partial
 
 import pytest
 
 from ferrule import Timeout
 from tests.support.driver import LoopThread, new_loop
-from tests.support.race import RACES, eventually, outcome, run_together, spawn
+from tests.support.race import RACES, eventually, outcome, run_together, soon, spawn
 
 probe = pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
-
-
-def soon(function, *args):
-    """`function`, called after a random pause of up to 0.2 ms, which is about when the other side acts."""
-
-    def paused():
-        end = time.perf_counter() + random.random() * 0.0002
-        while time.perf_counter() < end:
-            pass
-        return function(*args)
-
-    return paused
 
 
 def times_out(wait, **keywords):
@@ -233,6 +222,16 @@ class TestTask:
             assert (gate.permits, gate.waiting) == (0, 0)
 
 
+def close(loop):
+    """uvloop says so if a call from another thread comes while close() is at work; the loop is closed all the same."""
+    try:
+        loop.close()
+    except RuntimeError as error:
+        if "new callbacks were queued during loop closing" not in str(error):
+            raise
+    assert loop.is_closed()
+
+
 def test_a_loop_closed_against_a_release(loop_name):
     for _ in range(RACES // 20):
         gate = probe.Gate()
@@ -240,7 +239,7 @@ def test_a_loop_closed_against_a_release(loop_name):
         task = loop.create_task(gate.wait_async())
         loop.run_until_complete(asyncio.sleep(0))
         behind = parked_thread(gate)
-        run_together(loop.close, gate.release)
+        run_together(partial(close, loop), gate.release)
         assert behind.result() is True, "the closed loop's permission passed on"
         assert (gate.permits, gate.waiting) == (0, 0)
         assert not task.done()

@@ -247,7 +247,7 @@ class ChannelMachine(WaitsMachine):
                     warnings.simplefilter("always")
                     del permit, self.permits[name]
                 assert [warning.category for warning in seen] == ([ResourceWarning] if answer is None else [])
-                self.becomes(model, where)
+                self.becomes(model, None)  # a destructor wakes nobody directly
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -378,10 +378,20 @@ class ChannelMachine(WaitsMachine):
             self.ends_with(wait, answer)
         elif wait.expired:
             self.ends_with(wait, Timeout)
+        elif not wait.stepper.suspended:
+            self.pauses(wait)
         else:
             self.model = self.model.links(wait, sends=wait.sends, first=wait.begun)
             wait.begun = True
             wait.delivered = wait.cancelled = False
+
+    def pauses(self, wait):
+        """It lets its loop run before it queues: once, and not where it would be overtaken or waits for a meeting."""
+        assert self.capacity != 0
+        assert not (self.model.sending if wait.sends else self.model.receiving)
+        assert not wait.paused
+        assert not wait.begun
+        wait.paused = True
 
     def attempt(self, wait):
         """What it gives now, Full or Empty if it has to wait."""

@@ -11,7 +11,8 @@ import pytest
 
 from ferrule import Disconnected, Full, Timeout
 from tests.support.channels import CAPACITIES, channel, waiting
-from tests.support.driver import LOOPS, LoopThread
+from tests.support.driver import LoopThread
+from tests.support.loops import LOOPS
 from tests.support.race import HANG, spawn
 
 pytestmark = pytest.mark.stress
@@ -174,6 +175,65 @@ def test_threads_and_cancelled_tasks_of_two_loops(capacity, loop, seconds, rng):
     assert extra <= {item for _, maybe in results for item in maybe}
     assert not extra or capacity == 0
     check([*sent, sorted(extra)], received, rx)
+
+
+def through_disturbances(wait, chance):
+    """Has the wait, a call that gives a coroutine, come through time-outs and cancellations; what it gives at last.
+
+    One that did not come through had no effect, so it is made again: else an item would be lost or come twice.
+    """
+
+    async def until_it_does():
+        while True:
+            how = chance.random()
+            if how < 0.95:
+                return await wait()
+            try:
+                if how < 0.97:
+                    return await asyncio.wait_for(wait(), chance.random() * 1e-4)
+                task = asyncio.ensure_future(wait())
+                for _ in range(chance.randrange(4)):
+                    await asyncio.sleep(0)
+                task.cancel()
+                return await task
+            except (TimeoutError, asyncio.CancelledError):
+                pass
+
+    return until_it_does()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("way", ["thread to loop", "loop to thread", "loop to loop"])
+@pytest.mark.parametrize("capacity", [1, 100])
+def test_a_million_items_through_cancellations(capacity, way, loop, seconds, rng):
+    count = 1_000_000 if seconds > 1 else 5_000
+    tx, rx = channel(capacity)
+
+    def produce():
+        for n in range(count):
+            tx.send(n)
+
+    async def produce_async(chance):
+        for n in range(count):
+            await through_disturbances(lambda n=n: tx.aio.send(n), chance)
+
+    def consume():
+        return sum(rx.recv() != n for n in range(count))
+
+    async def consume_async(chance):
+        wrong = 0
+        for n in range(count):
+            wrong += await through_disturbances(rx.aio.recv, chance) != n
+        return wrong
+
+    with LoopThread(loop) as here, LoopThread(loop) as there:
+        chances = [random.Random(rng.random()) for _ in range(2)]
+        producing = spawn(produce) if way == "thread to loop" else here.spawn(produce_async(chances[0]))
+        consuming = spawn(consume) if way == "loop to thread" else there.spawn(consume_async(chances[1]))
+        assert consuming.result(20 * HANG) == 0
+        producing.result(HANG)
+    assert waiting(rx) == AT_REST
+    assert rx.stats()["sent"] == rx.stats()["received"] == count
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -10,7 +10,8 @@ import warnings
 import pytest
 
 from ferrule import Mutex, Timeout
-from tests.support.driver import LOOPS, LoopThread, new_loop, run, turns
+from tests.support.driver import LoopThread, new_loop, run, turns
+from tests.support.loops import LOOPS
 from tests.support.mutexes import FREE
 from tests.support.race import HANG, eventually, spawn, storm
 

@@ -7,6 +7,7 @@ An action is a function of the object and the special method's arguments; the ma
 """
 
 import contextlib
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableSequence
@@ -14,6 +15,7 @@ from typing import Any
 
 __all__ = [
     "after",
+    "assert_destroyed",
     "calling",
     "dropping",
     "hostile",
@@ -93,6 +95,17 @@ def nested(depth: int, wrap: Callable[[Any], Any], innermost: Any = None) -> Any
     for _ in range(depth):
         innermost = wrap(innermost)
     return innermost
+
+
+def assert_destroyed(depth: int, wrap: Callable[[Any], Any]) -> None:
+    """A nest of that depth goes with its outermost: the innermost dies, and once. For a fresh interpreter."""
+    died: list[None] = []
+    gc.disable()
+    outermost = nested(depth, wrap, hostile(__del__=calling(lambda: died.append(None))))
+    del outermost
+    gc.collect()
+    gc.enable()
+    assert died == [None]
 
 
 @contextlib.contextmanager

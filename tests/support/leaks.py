@@ -2,6 +2,7 @@
 
 in_subprocess("import ferrule; ...")            must exit with 0 and in time, else fails with its output
 assert_no_leak("m.lock().release()", setup=...) run over and over leaves as many objects and as much memory as before
+assert_few_objects_left("def once(): ...")      the same for what is too big to be run more than a few times
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["assert_no_leak", "in_subprocess"]
+__all__ = ["assert_few_objects_left", "assert_no_leak", "in_subprocess"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,3 +159,21 @@ def assert_no_leak(
             f"after {repeats} runs there are more, or fewer references: {leaks} (of all counted: {growth})\n{code}",
             pytrace=False,
         )
+
+
+_FEW = """
+import gc
+once()
+gc.collect()
+before = len(gc.get_objects())
+for _ in range(3):
+    once()
+    gc.collect()
+left = len(gc.get_objects()) - before
+assert left < 50, left
+"""
+
+
+def assert_few_objects_left(code: str) -> None:
+    """Fails if `once()`, which the code defines and which makes thousands of objects, leaves more than a few behind."""
+    in_subprocess(code + _FEW)

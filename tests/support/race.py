@@ -25,8 +25,10 @@ __all__ = [
     "eventually",
     "outcome",
     "raced",
+    "raises",
     "refused",
     "run_together",
+    "soon",
     "spawn",
     "stacks",
     "storm",
@@ -189,6 +191,27 @@ def raced(times: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return test
 
     return repeated
+
+
+def soon(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """The call after a random pause of up to 0.2 ms, which is about when the other side of a race acts."""
+
+    def paused() -> Any:
+        end = time.perf_counter() + random.random() * 0.0002
+        while time.perf_counter() < end:
+            pass
+        return function(*args)
+
+    return paused
+
+
+def raises(kind: type[BaseException], function: Callable[..., Any], *args: Any, **named: Any) -> None:
+    """Fails unless the call raises an error of that kind, which is dropped."""
+    try:
+        function(*args, **named)
+    except kind:
+        return
+    raise AssertionError("nothing was raised")
 
 
 def refused(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:

@@ -14,6 +14,7 @@ RUN_TESTS = """
 import gc, sys
 import pytest
 
+gc.freeze()  # what is there already is not looked at over and over
 gc.set_threshold({threshold})
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-x", *{tests!r}]))
 """

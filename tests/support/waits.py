@@ -46,6 +46,7 @@ class Wait:
         self.timed = timed
         self.stepper: Stepper | None = None  # None: it was dropped, and the queue or the mailbox keeps it alive
         self.timer: Any = None  # while it may call
+        self.paused = False  # it has let its loop run once before it queues
         self.begun = False
         self.expired = False  # the timer has called
         self.delivered = False  # its loop has resolved its future: it was claimed, or its time is up
@@ -148,7 +149,7 @@ class WaitsMachine(RuleBasedStateMachine):
         wait.timer = None
         wait.expired = True
         if wait in self.model.waiting:
-            self.model = self.model.leaves(wait)
+            self.woken(self.gives_up(wait), wait.loop)
             wait.delivered = True
 
     @if_any("waits")
@@ -189,13 +190,14 @@ class WaitsMachine(RuleBasedStateMachine):
 
     def drop(self, wait: Any, where: Loop | None) -> None:
         """Its driver lets go of it. The queue, or who brings it what it was given, may still have it."""
-        with within(where), contextlib.nullcontext() if wait.begun else pytest.warns(match="never awaited"):
+        begun = wait.begun or wait.paused
+        with within(where), contextlib.nullcontext() if begun else pytest.warns(match="never awaited"):
             wait.stepper = None
         self.waits.remove(wait)
         if wait in self.model.waiting or (wait in self.model.claimed and not wait.delivered):
             self.dropped.append(wait)
         else:
-            self.woken(self.gives_up(wait), where)
+            self.woken(self.gives_up(wait), None)  # a destructor wakes nobody directly
 
     # --- loops --------------------------------------------------------------------------------------------------------
 
@@ -237,7 +239,7 @@ class WaitsMachine(RuleBasedStateMachine):
     def delivered(self, wait: Any) -> None:
         wait.delivered = True
         if wait in self.dropped:
-            self.woken(self.gives_up(wait), wait.loop)
+            self.woken(self.gives_up(wait), None)
 
     # --- what must be so at any time ----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from ferrule import __main__ as command
-from ferrule._demo import channel, mutex
+from ferrule._demo import channel, mutex, rwlock
 from ferrule._demo import map as shared_map
 from ferrule._demo.job import Failure, Sample, Table
 
@@ -20,6 +20,12 @@ CELLS = {
     **dict.fromkeys([*mutex.BY_THREADS, *mutex.BY_THREADS_AND_TASKS], r" +\d+\.\d\d M +\d+% +\d+\.\d\dx"),
     **dict.fromkeys(shared_map.CONTENDERS, r"( +\d+\.\d\d M +\d+\.\d\dx){2}$"),
     **dict.fromkeys(channel.CONTENDERS, r" +\d+\.\d\d M +\d+\.\d\dx +\d+\.\d ms$"),
+    **{
+        name: r" +not installed: [\w, ]+ *$"
+        if rwlock._missing(kind)
+        else r" +\d+\.\d\d M +\d+\.\d\dx +\d+ +\d+\.\d ms$"
+        for name, kind in rwlock.CONTENDERS.items()
+    },
 }
 """What stands behind the name of each contender."""
 RUN = "runpy.run_module('ferrule', run_name='__main__')"
@@ -83,10 +89,13 @@ def test_a_terminal_with_rich_gets_a_bar():
         ("mutex", mutex.BY_THREADS_AND_TASKS),
         ("map", shared_map.CONTENDERS),
         ("channel", channel.CONTENDERS),
+        ("rwlock", rwlock.CONTENDERS),
     ],
 )
 def test_a_contender_that_miscounts_is_named_and_fails_the_run(section, contenders, monkeypatch, capsys):
     for contender, kind in [*contenders.items()]:
+        if contenders is rwlock.CONTENDERS and rwlock._missing(kind):
+            continue
 
         class Miscounts(kind):
             def in_thread(self, words):
@@ -104,6 +113,22 @@ def test_the_comparison_is_key_by_key(counts):
     sample.check("right", {"a": 2, "b": 1})
     with pytest.raises(Failure, match="wrong counted"):
         sample.check("wrong", counts)
+
+
+def test_who_sees_half_a_reload_miscounts():
+    routes = rwlock.Routes(["a", "b", "c"])
+    seen: dict[str, int] = {}
+    routes.load(1)
+    routes.handlers["b"] = 0
+    routes.count(["a", "b", "a", "c"], seen)
+    assert seen == {"a": 2, "c": 1}
+
+
+def test_a_contender_that_is_not_installed_is_said_to_be_missing(monkeypatch, capsys):
+    contender = next(reversed(rwlock.CONTENDERS))
+    monkeypatch.setattr(rwlock.CONTENDERS[contender], "needs", ("no_such.module", "sys"))
+    assert command.main([*TINY, "--section", "rwlock"]) == 0
+    assert re.search(rf"^{re.escape(contender)} +not installed: no_such *$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_files_that_are_no_valid_source_are_skipped_and_counted(tmp_path, monkeypatch, capsys):
@@ -145,7 +170,7 @@ def test_one_thread_has_one_pair_of_columns():
 def test_help_names_every_option():
     done = run("-m", "ferrule", "--help")
     assert done.returncode == 0
-    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex", "map", "channel"]:
+    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex", "map", "channel", "rwlock"]:
         assert option in done.stdout
 
 

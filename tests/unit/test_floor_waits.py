@@ -13,6 +13,7 @@ from ferrule import Timeout
 from ferrule._core import parking
 from tests.support.driver import LoopThread, Stepper, run, turns
 from tests.support.hostile import hostile, raising, returning
+from tests.support.names import shown
 from tests.support.race import HANG, eventually, spawn
 
 probe = pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
@@ -79,7 +80,7 @@ class TestTimeouts:
             10**400,
             sys.maxsize,
         ],
-        ids=str,
+        ids=shown,
     )
     def test_a_long_one_waits(self, timeout):
         gate = probe.Gate()
@@ -111,7 +112,7 @@ class TestTimeouts:
             float("nan"),
             hostile(__index__=returning(-1)),
         ],
-        ids=str,
+        ids=shown,
     )
     @pytest.mark.parametrize("permits", [0, 1])
     def test_a_value_that_makes_no_sense(self, wait, timeout, permits):

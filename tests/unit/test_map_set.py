@@ -14,6 +14,7 @@ import ferrule
 from ferrule import ConcurrentMap, ConcurrentSet, FrozenMap
 from tests.support.hostile import calling, hostile, raising, returning
 from tests.support.maps import Key, assert_at_rest, entered
+from tests.support.names import shown
 
 
 class Broken(Exception):
@@ -272,7 +273,7 @@ SETS = {
 NO_SETS = [[1], (1,), "a", {1: 2}, 1, None, iter([1]), ConcurrentMap()]
 
 sets = pytest.mark.parametrize("make", SETS.values(), ids=SETS)
-rights = pytest.mark.parametrize("right", RIGHTS, ids=repr)
+rights = pytest.mark.parametrize("right", RIGHTS, ids=shown)
 operators = pytest.mark.parametrize(("op", "in_place", "method"), OPERATORS.values(), ids=OPERATORS)
 
 
@@ -320,7 +321,7 @@ class TestOperators:
         assert_is(s, op(LEFT, LEFT))
 
     @operators
-    @pytest.mark.parametrize("other", NO_SETS, ids=repr)
+    @pytest.mark.parametrize("other", NO_SETS, ids=shown)
     def test_refuse_what_is_no_set(self, op, in_place, method, other):
         s = ConcurrentSet(LEFT)
         for call in (lambda: op(s, other), lambda: op(other, s), lambda: in_place(s, other)):
@@ -335,7 +336,7 @@ class TestOperators:
         assert op(ConcurrentSet(LEFT), make(right)) is op(LEFT, right)
         assert op(make(right), ConcurrentSet(LEFT)) is op(right, LEFT)
 
-    @pytest.mark.parametrize("other", NO_SETS, ids=repr)
+    @pytest.mark.parametrize("other", NO_SETS, ids=shown)
     def test_what_is_no_set_is_never_equal_and_has_no_order(self, other):
         s = ConcurrentSet([1])
         assert s != other

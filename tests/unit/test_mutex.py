@@ -2,9 +2,6 @@
 
 import contextlib
 import copy
-import decimal
-import fractions
-import math
 import pickle
 import sys
 import threading
@@ -17,29 +14,9 @@ import pytest
 import ferrule
 from ferrule import Mutex, MutexGuard, Timeout, WouldDeadlock
 from tests.support.mutexes import FREE, TAKEN
+from tests.support.names import shown
 from tests.support.race import eventually, spawn
-
-
-class Index:
-    """Not a number, but usable as an index."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def __index__(self):
-        return self.value
-
-
-class OnlyFloat:
-    def __float__(self):
-        return 1.0
-
-
-FOR_EVER = [None, math.inf, 1e308, 10**30, 10**400, Index(10**30)]
-FINITE = [1, 5.0, True, Index(2), 1e-9]
-DO_NOT_WAIT = [0, 0.0, -0.0, False, Index(0)]
-NEGATIVE = [-1, -1e-9, -1e308, -math.inf, math.nan, -(10**400), Index(-1)]
-OTHER_TYPES = ["1", b"1", 1j, [], (), object(), fractions.Fraction(1, 2), decimal.Decimal(1), OnlyFloat()]
+from tests.support.timeouts import DO_NOT_WAIT, FINITE, FOR_EVER, NEGATIVE, OTHER_TYPES
 
 
 class TestMaking:
@@ -115,7 +92,7 @@ class TestLock:
         assert second is not first
         second.release()
 
-    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE + DO_NOT_WAIT, ids=repr)
+    @pytest.mark.parametrize("timeout", FOR_EVER + FINITE + DO_NOT_WAIT, ids=shown)
     def test_a_free_lock_is_taken_whatever_the_timeout(self, timeout):
         mutex = Mutex()
         mutex.lock(timeout=timeout).release()
@@ -125,7 +102,7 @@ class TestLock:
     @pytest.mark.parametrize(
         ("timeout", "error"),
         [(t, ValueError) for t in NEGATIVE] + [(t, TypeError) for t in OTHER_TYPES],
-        ids=repr,
+        ids=shown,
     )
     def test_a_bad_timeout_is_refused_also_by_a_free_lock(self, locked, timeout, error):
         mutex = Mutex()
@@ -173,7 +150,7 @@ class TestLock:
             mutex.lock(timeout=0.05)
         assert time.monotonic() - begun >= 0.05
 
-    @pytest.mark.parametrize("timeout", [*FOR_EVER, 20, True], ids=repr)
+    @pytest.mark.parametrize("timeout", [*FOR_EVER, 20, True], ids=shown)
     def test_waits_until_another_thread_releases(self, timeout):
         mutex = Mutex("kept")
         mutex.acquire()
@@ -325,7 +302,7 @@ class TestWith:
 class TestOwners:
     TAKE = (Mutex.lock, Mutex.__enter__)
 
-    @pytest.mark.parametrize("timeout", [*FOR_EVER, *FINITE], ids=repr)
+    @pytest.mark.parametrize("timeout", [*FOR_EVER, *FINITE], ids=shown)
     @pytest.mark.parametrize("take", TAKE)
     def test_locking_again_would_deadlock_at_once(self, take, timeout):
         mutex = Mutex()
@@ -354,7 +331,7 @@ class TestOwners:
         with mutex, pytest.raises(WouldDeadlock, match=r"this thread.* holds .*Mutex"):
             mutex.lock()
 
-    @pytest.mark.parametrize("timeout", DO_NOT_WAIT, ids=repr)
+    @pytest.mark.parametrize("timeout", DO_NOT_WAIT, ids=shown)
     @pytest.mark.parametrize("take", TAKE)
     def test_locking_again_without_waiting_times_out(self, take, timeout):
         mutex = Mutex()

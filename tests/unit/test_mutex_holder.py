@@ -3,9 +3,8 @@
 import asyncio
 import contextvars
 
-from ferrule._core.parking import sleepers
-
 from ferrule import Mutex
+from ferrule._core.parking import sleepers
 from tests.support.race import eventually, spawn
 
 

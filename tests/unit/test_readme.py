@@ -41,9 +41,8 @@ def test_the_programs_print_what_they_say(page):
 
 
 def test_the_readme_and_the_guide_have_programs():
-    assert {"README.md", "docs/guide/mutex.md", "docs/guide/concurrent_map.md", "docs/guide/channel.md"} <= set(
-        map(name, WITH_PROGRAMS)
-    )
+    rooms = ("mutex", "condition", "concurrent_map", "channel")
+    assert {"README.md", *(f"docs/guide/{room}.md" for room in rooms)} <= set(map(name, WITH_PROGRAMS))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -1,13 +1,13 @@
-"""The kit's hostile objects do what they are told, and its models answer as api.md says."""
+"""The kit's hostile objects do what they are told."""
 
 import threading
 import weakref
 
 import pytest
 
-from ferrule import Timeout, WouldDeadlock
 from tests.support.hostile import (
     after,
+    assert_destroyed,
     calling,
     dropping,
     hostile,
@@ -18,7 +18,6 @@ from tests.support.hostile import (
     unraisable,
     yielding,
 )
-from tests.support.models import Blocked, MutexModel
 from tests.support.race import spawn
 
 
@@ -78,42 +77,8 @@ def test_nesting():
     assert nested(3, lambda inner: [inner], "x") == [[["x"]]]
 
 
-class TestMutexModel:
-    def test_a_hold_excludes_every_other(self):
-        _, m = MutexModel().lock("T1", "g1")
-        assert m.locked() == (True, m)
-        assert m.try_lock("T2", "g2") == (False, m)
-        assert m.lock_now("T2", "g2") == (Timeout, m)
-        assert m.try_acquire() == (False, m)
-        for waits in (lambda: m.lock("T2", "g2"), m.acquire):
-            with pytest.raises(Blocked):
-                waits()
-        assert m.lock("T1", "g2") == (WouldDeadlock, m)
-
-    def test_acquire_records_no_owner(self):
-        taken, m = MutexModel().acquire()
-        assert taken
-        with pytest.raises(Blocked):
-            m.lock(None, "g1")
-        assert m.release() == (None, MutexModel())
-
-    def test_only_the_guard_in_force_counts(self):
-        _, m = MutexModel(1).lock("T1", "g1")
-        assert m.get("g1") == (1, m)
-        _, m = m.set("g1", 2)
-        _, m = m.guard_release("g1")
-        assert m == MutexModel(2)
-        assert m.guard_release("g1") == m.release() == m.get("g1") == m.set("g1", 3) == (RuntimeError, m)
-
-    def test_release_spends_the_guard(self):
-        _, m = MutexModel().lock("T1", "g1")
-        _, m = m.release()
-        _, m = m.lock("T2", "g2")
-        assert m.guard_release("g1") == (RuntimeError, m)
-
-    def test_a_with_ends_its_own_hold_or_none(self):
-        _, m = MutexModel().lock("T1", "g1")
-        assert m.leave("T2", "g1") == (RuntimeError, m)
-        assert m.leave("T1", "g1") == (None, MutexModel())
-        _, m = MutexModel().lock("T2", "g2")
-        assert m.leave("T1", "g1") == (None, m)
+def test_what_of_a_nest_outlives_it_is_noticed():
+    assert_destroyed(1000, lambda inner: [inner])
+    kept = []
+    with pytest.raises(AssertionError):
+        assert_destroyed(3, lambda inner: kept.append(inner) or [inner])

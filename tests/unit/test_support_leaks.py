@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.leaks import assert_no_leak, in_subprocess
+from tests.support.leaks import assert_few_objects_left, assert_no_leak, in_subprocess
 
 
 def test_a_subprocess_gives_its_output():
@@ -88,3 +88,9 @@ def test_each_kind_of_leak_is_found(leak, found):
     """
     with pytest.raises(pytest.fail.Exception, match=f"more, or fewer references: .*'{found}'.*of all"):
         assert_no_leak(leak, setup=setup, watch=["shared"], repeats=200)
+
+
+def test_a_few_objects_may_be_left_and_thousands_may_not():
+    assert_few_objects_left("kept = []\ndef once(): kept.append([[] for _ in range(1000)][0])")
+    with pytest.raises(pytest.fail.Exception, match="AssertionError: 3"):
+        assert_few_objects_left("kept = []\ndef once(): kept.append([[] for _ in range(1000)])")

@@ -8,7 +8,7 @@ from tests.support.leaks import in_subprocess
 
 SETUP = """
 import os, signal, threading, time, warnings
-from tests.support.processes import in_child, signal_when
+from tests.support.processes import in_child, interrupted, interrupted_ahead_of, signal_when
 from tests.support.race import HANG, Hung, spawn
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
@@ -95,5 +95,57 @@ signal_when(lambda: True, signal.SIGUSR1).result()
 while not seen:
     time.sleep(0.001)
 assert seen == [(signal.SIGUSR1, threading.main_thread())]
+"""
+        )
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("condition", ["asleep.is_set", ""])
+    def test_the_block_ends_with_ctrl_c(self, condition):
+        in_subprocess(
+            SETUP
+            + f"""
+asleep = threading.Event()
+with interrupted({condition}):
+    asleep.set()
+    if not {bool(condition)}:
+        signal.raise_signal(signal.SIGINT)
+    time.sleep(HANG)
+    asleep.clear()
+assert asleep.is_set()
+"""
+        )
+
+    def test_a_block_that_ends_otherwise_is_a_failure(self):
+        ended = in_subprocess(
+            SETUP
+            + """
+for end in ("pass", "1 / 0"):
+    try:
+        with interrupted():
+            exec(end)
+    except (AssertionError, ZeroDivisionError) as error:
+        print(error)
+"""
+        )
+        assert ended.stdout.splitlines() == ["not interrupted", "division by zero"]
+
+    def test_another_one_queues_behind_the_block_before_it_is_interrupted(self):
+        in_subprocess(
+            SETUP
+            + """
+queue, go_on = [], threading.Event()
+
+def wait(name):
+    queue.append(name)
+    return go_on.wait(HANG)
+
+with interrupted_ahead_of(lambda: wait("other"), lambda: len(queue)) as behind:
+    wait("block")
+(other,) = behind
+assert queue == ["block", "other"]
+assert other.alive
+go_on.set()
+assert other.result() is True
 """
         )

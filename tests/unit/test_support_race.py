@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.race import Hung, eventually, outcome, run_together, spawn, storm
+from tests.support.race import Hung, eventually, outcome, raises, run_together, soon, spawn, storm
 
 
 def test_results_come_in_the_order_of_the_functions():
@@ -61,6 +61,18 @@ def test_an_outcome_is_the_result_or_the_type_of_an_expected_error():
     assert outcome(lambda: {}["k"], KeyError, ValueError)() is KeyError
     with pytest.raises(KeyError):
         outcome(lambda: {}["k"], ValueError)()
+
+
+def test_that_nothing_is_raised_or_something_else_is_a_failure():
+    raises(KeyError, {}.pop, "k")
+    with pytest.raises(AssertionError, match="nothing was raised"):
+        raises(KeyError, {}.pop, "k", None)
+    with pytest.raises(ZeroDivisionError):
+        raises(KeyError, divmod, 1, 0)
+
+
+def test_soon_makes_the_call():
+    assert soon(divmod, 7, 2)() == (3, 1)
 
 
 def test_a_spawned_function_gives_its_result_or_its_error():

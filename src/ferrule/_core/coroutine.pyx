@@ -11,8 +11,8 @@ for; the loop's mailbox resolves that when the waiter has been claimed, and the 
     FINISHED   for ever
 
     NEW, SUSPENDED, DELIVERED -> RUNNING    step, throw, close
-    RUNNING -> SUSPENDED                    after the waiter was linked: nothing is delivered before, because that
-                                            happens in the loop's thread, which is the one that suspends
+    RUNNING -> SUSPENDED                    after the waiter was linked. Deliveries are made in the loop's thread, which
+                                            is the one that suspends; one that comes before is made again, see _missed
     SUSPENDED -> DELIVERED                  the loop's thread: mailbox, own-loop wake, timer
     RUNNING -> FINISHED
 
@@ -52,14 +52,18 @@ from ferrule._core.parking cimport (
     PARKED,
     SPENT,
     TRY,
+    Apart,
     Operation,
     Place,
     WakeList,
     Waiter,
+    apart_depth,
     draw_patience,
+    forgo,
     is_closed,
     loop_of_task,
     mailbox_of,
+    outlasts,
     owner_thread,
     raise_later,
     register_sleeper,
@@ -221,9 +225,11 @@ cdef class Coroutine:
 
     def __dealloc__(self):
         cdef int state = self._state.load(relaxed)
+        cdef Apart apart
         if state == NEW:
             _warn_never_awaited(self._waiter.operation.name)
         elif state == SUSPENDED or state == DELIVERED:
+            apart.begin(apart_depth())
             _undo(self)
         Py_XDECREF(self._waiter.item)
         Py_XDECREF(self._waiter.target)
@@ -250,15 +256,23 @@ cdef PySendResult _step(Coroutine self, PyObject** result) noexcept:
     cdef int outcome
     if self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         if waiter.operation.rests != NULL and waiter.operation.rests(waiter):
-            # A step without a future is one turn of the loop.
-            result[0] = take(Py_None)
-            self._state.store(DELIVERED, release)
-            return PYGEN_NEXT
+            return _let_loop_run(self, result)
         outcome = waiter.operation.attempt(waiter, TRY)
         if outcome == BUSY:
+            if waiter.operation.pauses != NULL and waiter.timeout != 0 and waiter.operation.pauses(waiter):
+                waiter.waited = True
+                return _let_loop_run(self, result)
             return _suspend(self, BACK, result)
         return _end(self, outcome, result)
     return _resume(self, state, result)
+
+
+cdef PySendResult _let_loop_run(Coroutine self, PyObject** result) noexcept:
+    """A step without a future is one turn of the loop."""
+    self._waiter.deadline = deadline_after(self._waiter.timeout)
+    result[0] = take(Py_None)
+    self._state.store(DELIVERED, release)
+    return PYGEN_NEXT
 
 
 cdef PySendResult _end(Coroutine self, int outcome, PyObject** result) noexcept:
@@ -268,6 +282,8 @@ cdef PySendResult _end(Coroutine self, int outcome, PyObject** result) noexcept:
         result[0] = waiter.operation.result(waiter)
         if result[0] == NULL:
             outcome = FAILED
+    if outcome == FAILED:
+        forgo(waiter)
     if self._suspension is not None and self._suspension.raised is not None:
         outcome = _raise_at_end(self, outcome, result)
     _finish(self)
@@ -307,13 +323,18 @@ cdef int _after_claim(Coroutine self) noexcept:
     if how == HANDED:
         return DONE
     if how == CLAIMED or not self._expired.load(relaxed):
+        waiter.waited = how == CLAIMED
         outcome = waiter.operation.attempt(waiter, TRY)
         if outcome != BUSY:
             return outcome
     # The timer calls once, and may call a little early.
     if self._expired.load(relaxed) or (waiter.deadline != NEVER and now() >= waiter.deadline):
-        waiter.operation.expire(waiter)
-        return FAILED
+        if not outlasts(waiter):
+            if how == CLAIMED:
+                _pass_on(self, how)
+            return FAILED
+        self._expired.store(False, relaxed)
+        return waiter.operation.attempt(waiter, TRY)
     return BUSY
 
 
@@ -328,7 +349,7 @@ cdef PySendResult _suspend(Coroutine self, Place place, PyObject** result) noexc
         _prepare(self)
     except BaseException as error:
         set_raised(error)
-        return _end(self, FAILED, result)
+        return _fail(self, place, result)
     future = self._suspension.future
     Py_INCREF(self)         # the queue's reference (I3)
     waiter.claim.store(PARKED, relaxed)
@@ -336,10 +357,21 @@ cdef PySendResult _suspend(Coroutine self, Place place, PyObject** result) noexc
     if outcome == LINKED:
         register_sleeper(waiter)
         self._state.store(SUSPENDED, release)
+        # What the attempt woke may have run code, and a signal handler in it may have woken this coroutine.
+        if self._missed.load(relaxed):
+            self._missed.store(False, relaxed)
+            _resolve(self)
         return _yield_future(future, result)
     waiter.claim.store(SPENT, relaxed)
     Py_DECREF(self)
-    return _end(self, outcome, result)
+    return _fail(self, place, result) if outcome == FAILED else _end(self, outcome, result)
+
+
+cdef PySendResult _fail(Coroutine self, Place place, PyObject** result) noexcept:
+    """It could not be queued. If it has been before, it may have been claimed, and what it cannot use others may."""
+    if place == FRONT:
+        _pass_on(self, CLAIMED)
+    return _end(self, FAILED, result)
 
 
 cdef int _prepare(Coroutine self) except -1:
@@ -357,9 +389,10 @@ cdef int _prepare(Coroutine self) except -1:
         waiter.deliver = _deliver
         waiter.thread = owner_thread()
         waiter.patience = draw_patience(now())
-        waiter.deadline = deadline_after(waiter.timeout)
+        if waiter.deadline == 0:
+            waiter.deadline = deadline_after(waiter.timeout)
         if waiter.deadline != NEVER:
-            suspension.timer = loop.call_later(<double>waiter.timeout / SECOND, Expiry(self))
+            suspension.timer = loop.call_later(<double>(waiter.deadline - now()) / SECOND, Expiry(self))
         with cython.critical_section(self):
             self._suspension = suspension
     elif loop is not suspension.loop:
@@ -414,8 +447,10 @@ cdef PySendResult _throw(Coroutine self, object error, PyObject** result) noexce
 cdef PySendResult _insist(Coroutine self, int state, PyObject** result) noexcept:
     """Waits on after an exception was thrown in, with a new future: the driver may have cancelled the old one."""
     cdef int outcome
-    if state == SUSPENDED and not _abandon(self):
-        # Claimed and on its way through the mailbox, which delivers to whatever future is there then.
+    cdef bint claimed = state == SUSPENDED and not _abandon(self)
+    forgo(&self._waiter)
+    if claimed:
+        # On its way through the mailbox, which delivers to whatever future is there then.
         try:
             future = self._suspension.loop.create_future()
         except BaseException as error:
@@ -446,18 +481,24 @@ cdef bint _abandon(Coroutine self) noexcept:
 
 cdef void _undo(Coroutine self) noexcept:
     """Gives up the wait: leaves the queue, or passes on what the waiter was given."""
-    cdef Waiter* waiter = &self._waiter
-    cdef WakeList woken
     cdef int how
-    cdef KeepRaised keep
-    if self._suspension is None or _abandon(self):
+    if self._suspension is None:
         return
-    how = waiter.claim.exchange(SPENT, acq_rel)
-    if how == CLAIMED or how == HANDED:
-        keep.set_aside()
-        woken.head = woken.tail = NULL
-        waiter.operation.pass_on(waiter, how, &woken)
-        wake(&woken)
+    if not _abandon(self):
+        how = self._waiter.claim.exchange(SPENT, acq_rel)
+        if how == CLAIMED or how == HANDED:
+            _pass_on(self, how)
+    forgo(&self._waiter)
+
+
+cdef void _pass_on(Coroutine self, int how) noexcept:
+    """To others what the waiter was given. Keeps the exception that is set."""
+    cdef WakeList woken
+    cdef KeepRaised keep
+    keep.set_aside()
+    woken.head = woken.tail = NULL
+    self._waiter.operation.pass_on(&self._waiter, how, &woken)
+    wake(&woken)
 
 
 cdef void _finish(Coroutine self) noexcept:
@@ -647,9 +688,11 @@ cdef int _clear(PyObject* slot) noexcept:
     """Of a garbage cycle: gives up the wait first, while everything it needs is there."""
     cdef Coroutine self = <Coroutine>slot
     cdef int state = self._state.load(relaxed)
+    cdef Apart apart
     if state == NEW:
         _warn_never_awaited(self._waiter.operation.name)
     elif state == SUSPENDED or state == DELIVERED:
+        apart.begin(apart_depth())
         _undo(self)
     self._keeps_item.store(False, relaxed)
     _finish(self)

@@ -1,12 +1,14 @@
 """Free lists: the memory of small objects that live for one operation, kept for the next one of their class.
 
-Each module has its own, of at most 4 classes and 32 dead objects each; without the GIL each thread has. They stand in
+Each module has its own, of at most 6 classes and 32 dead objects each; without the GIL each thread has. They stand in
 the class's tp_alloc and tp_free, so that Cython's constructors and destructors use them. (Cython's own `freelist` is
 compiled out without the GIL and refused for classes with a base.)
 
 A thread that ends cannot free objects: it has no thread state any more. It pushes its list, whole, onto one that all
 threads share, and a thread whose own list is empty takes that, whole: two atomic instructions, and no ABA.
 """
+from cpython.object cimport PyObject
+
 from ferrule._core.atomics cimport Shared  # noqa: F401 (for the C++ below)
 
 cdef extern from *:
@@ -16,7 +18,7 @@ cdef extern from *:
     #include <cstring>
     namespace {     // of this module: the names must not be shared between extension modules
     namespace freelist {
-    constexpr int CLASSES = 4;
+    constexpr int CLASSES = 6;
     #ifdef __SANITIZE_ADDRESS__
     constexpr int KEPT = 0;     // so that it sees every use of a freed object
     #else
@@ -71,19 +73,28 @@ cdef extern from *:
     Lists lists;
     #endif
 
-    PyObject* alloc(PyTypeObject* type, Py_ssize_t) noexcept {
+    // Zeroed and initialised, and unknown to the collector.
+    PyObject* make(PyTypeObject* type) noexcept {
         int index = index_of(type);
         Lists& mine = lists;
-        if (mine.first[index] == nullptr) {
-            if (classes[index].orphans.load(std::memory_order_relaxed) != nullptr) mine.adopt(index);
-            if (mine.first[index] == nullptr) return PyType_GenericAlloc(type, 0);
-        }
+        if (mine.first[index] == nullptr && classes[index].orphans.load(std::memory_order_relaxed) != nullptr)
+            mine.adopt(index);
         PyObject* object = mine.first[index];
-        mine.first[index] = next(object);
-        mine.length[index]--;
+        if (object != nullptr) {
+            mine.first[index] = next(object);
+            mine.length[index]--;
+            PyObject_Init(object, type);
+        } else {
+            object = PyType_IS_GC(type) ? PyObject_GC_New(PyObject, type) : PyObject_New(PyObject, type);
+            if (object == nullptr) return nullptr;
+        }
         std::memset(static_cast<void*>(object + 1), 0, type->tp_basicsize - sizeof(PyObject));
-        PyObject_Init(object, type);
-        if (PyType_IS_GC(type)) PyObject_GC_Track(object);
+        return object;
+    }
+
+    PyObject* alloc(PyTypeObject* type, Py_ssize_t) noexcept {
+        PyObject* object = make(type);
+        if (object != nullptr && PyType_IS_GC(type)) PyObject_GC_Track(object);
         return object;
     }
 
@@ -111,8 +122,17 @@ cdef extern from *:
     """
     ctypedef struct PyTypeObject
     void _recycle "freelist::recycle"(PyTypeObject* cls) noexcept
+    PyObject* _make "freelist::make"(PyTypeObject* cls) noexcept
 
 
 cdef inline void recycle(type cls) noexcept:
     """Keeps dead objects of the class for new ones; once for a class, when its module is initialised."""
     _recycle(<PyTypeObject*>cls)
+
+
+cdef inline PyObject* new_untracked(type cls) noexcept:
+    """A new object of a recycled class, past its constructor: its fields are zero, and the collector does not see it.
+
+    NULL with an exception set without memory.
+    """
+    return _make(<PyTypeObject*>cls)

@@ -9,11 +9,16 @@ cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject*, void*) noexcept
     ctypedef int (*traverseproc)(PyObject*, visitproc, void*) noexcept
     ctypedef int (*inquiry)(PyObject*) noexcept
+    ctypedef void (*destructor)(PyObject*) noexcept
+    const unsigned long Py_TPFLAGS_HAVE_GC
     ctypedef struct PyTypeObject:
         traverseproc tp_traverse
         inquiry tp_clear
-        void (*tp_dealloc)(PyObject*) noexcept
+        destructor tp_dealloc
+        void (*tp_free)(void*) noexcept
+        unsigned long tp_flags
     void PyType_Modified(PyTypeObject*) noexcept
+    PyTypeObject* Py_TYPE(PyObject*) noexcept
 
 
 cdef inline int visit_raw(PyObject* slot, visitproc visit, void* arg) noexcept:
@@ -42,3 +47,20 @@ cdef inline void replace_gc_slots(type cls, traverseproc traverse, inquiry clear
 cdef inline void inherit_dealloc(type cls, type base) noexcept:
     """For a class without fields or destructor of its own: its end is its base's, not a detour on the way there."""
     (<PyTypeObject*>cls).tp_dealloc = (<PyTypeObject*>base).tp_dealloc
+
+
+cdef inline void make_collectable(type cls, traverseproc traverse, destructor dealloc) noexcept:
+    """For a recycled class whose only references are raw: the collector sees what `traverse` visits.
+
+    Before the class has its first object. `dealloc` has to begin with PyObject_GC_UnTrack().
+    """
+    cdef PyTypeObject* slots = <PyTypeObject*>cls
+    slots.tp_flags |= Py_TPFLAGS_HAVE_GC
+    slots.tp_traverse = traverse
+    slots.tp_dealloc = dealloc
+    PyType_Modified(slots)
+
+
+cdef inline void free_object(PyObject* dead) noexcept:
+    """The end of a destructor."""
+    Py_TYPE(dead).tp_free(dead)

@@ -6,7 +6,8 @@ or HANDED (what it asked for is already its own); the waiter itself moves it to 
 happen once, whatever races: a notifier, a timeout, a signal, a cancellation, another object of a select.
 
     IDLE, SPENT -> SPIN or PARKED    the owner, before it links
-    SPIN -> PARKED                   the owning thread after spinning; failing means claimed, and no token comes
+    SPIN -> PARKED                   the owning thread before it sleeps; failing means claimed, and no token comes
+    PARKED -> SPIN                   the owning thread, interrupted, under the object's latch, if it stays queued
     SPIN -> CLAIMED or HANDED        a notifier under the object's latch; not put on the wake list
     PARKED -> CLAIMED or HANDED      a notifier under the object's latch; on the wake list, woken after the latch
     PARKED -> SPENT                  the owner gives up, under the object's latch, and unlinks
@@ -25,11 +26,12 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from ferrule._core.atomics cimport Atomic, acq_rel, acquire, relaxed
 from ferrule._core.deadline cimport MILLISECOND
+from ferrule._core.gc cimport visit_raw, visitproc
 from ferrule._core.latch cimport Latch
 
 cdef enum Claim:
     IDLE        # not waiting yet
-    SPIN        # linked; its thread is about to sleep and looks at this word
+    SPIN        # linked; its thread is awake, and will look at this word before it sleeps
     PARKED      # linked; its thread sleeps, or its task is suspended
     CLAIMED     # has the permission to try again
     HANDED      # has what it asked for
@@ -59,18 +61,23 @@ cdef struct WaitQueue:          # embedded in the object that is waited for; all
     uint64_t generation         # a queue of an older one is empty: its waiters did not survive fork()
 
 ctypedef int (*Attempt)(Waiter*, Place) noexcept
-ctypedef bint (*Abandon)(Waiter*) noexcept nogil
+ctypedef bint (*Abandon)(Waiter*) noexcept
 ctypedef void (*PassOn)(Waiter*, int how, WakeList*) noexcept
 ctypedef bint (*Handed)(Waiter*) noexcept
-ctypedef bint (*Rests)(Waiter*) noexcept
+ctypedef bint (*Lets)(Waiter*) noexcept
 ctypedef PyObject* (*Result)(Waiter*) noexcept
 ctypedef void (*Expire)(Waiter*) noexcept
+ctypedef void (*Forgo)(Waiter*) noexcept
+ctypedef bint (*Stays)(Waiter*) noexcept nogil
+# copy_claims() of a target's queues, under its latch
+ctypedef Py_ssize_t (*CopyClaims)(PyObject* target, int* found, Py_ssize_t room) noexcept nogil
 
 cdef struct Operation:          # what is being waited for: a static table for each kind of wait
     const char* name            # as users know it, for messages
     # Tries once, with the GIL; unless place is TRY, links the waiter in the same locked section that found it BUSY.
     Attempt attempt
-    # Gives up under the latch: PARKED -> SPENT, unlinked. False: it was claimed.
+    # Gives up under the latch: PARKED -> SPENT, unlinked; wakes whoever was kept out by nothing else. False: it was
+    # claimed.
     Abandon abandon
     # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
     PassOn pass_on
@@ -79,14 +86,22 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Handed handed
     # What the finished operation gives, a new reference; NULL: an exception is set and the effect is undone.
     Result result
-    # Sets the exception of a wait that ran out of time.
+    # Sets the exception of a wait that ran out of time. One that insists and has set none goes on, with no deadline.
     Expire expire
     # For what `async with` does at its end on this operation's coroutine, given its item; NULL: it does not take one.
     const Operation* leave
     # Whether a task lets its loop run once before it tries; NULL: never.
-    Rests rests
+    Lets rests
+    # Whether a task that found it BUSY lets its loop run once and tries again before it links; NULL: never.
+    Lets pauses
     bint is_event               # what is waited for may never come: refused to a thread whose event loop runs
     bint insists                # goes on waiting through exceptions, which it raises when it is done
+    # An exception ends the wait, or will when one that insists is done: what it was given on the way, besides its last
+    # claim, goes to the next. In no queue, and may be called again. NULL: it is given nothing on the way.
+    Forgo forgo
+    # Of one that insists. Under the latch, PARKED -> SPIN: it stays queued while its thread runs signal handlers, so it
+    # misses nothing. False, or NULL: it leaves the queue, because a handler may need what it would be given meanwhile.
+    Stays stays
     int tries                   # without the GIL: attempts before the first link
     int spins                   # looks at the claim word between linking and sleeping
 
@@ -109,9 +124,12 @@ cdef struct Waiter:
     # shared
     Atomic[int] claim
     Node node                   # the first registration
+    bint waited                 # a task's, by the owner: it has paused or been claimed
     Waiter* next                # in a wake list, then in a mailbox; by whoever claimed it
     Waiter* register_prev       # in the register of sleepers, under its latch
     Waiter* register_next
+    uint64_t serial             # of this entry in the register, under its latch
+    uint64_t ident              # of the thread, as threading.get_ident() gives it; by the owner before it is registered
 
 cdef struct WakeList:           # waiters claimed under a latch, to be woken after it; private to the claiming thread
     Waiter* head
@@ -134,8 +152,11 @@ cdef inline Operation new_operation(
     operation.expire = expire
     operation.leave = NULL
     operation.rests = NULL
+    operation.pauses = NULL
     operation.is_event = False
     operation.insists = False
+    operation.forgo = NULL
+    operation.stays = NULL
     operation.tries = 0
     operation.spins = 0
     return operation
@@ -185,7 +206,8 @@ cdef inline void link(WaitQueue* queue, Node* node, Place place) noexcept nogil:
         node.prev.next = node
     else:
         queue.head = node
-    node.waiter.generation = generation
+    if node.waiter.generation != generation:    # the owner's; who moves a node that is linked finds it right
+        node.waiter.generation = generation
     node.queue = queue
 
 
@@ -234,6 +256,38 @@ cdef inline Py_ssize_t length(WaitQueue* queue) noexcept nogil:
     return nodes
 
 
+cdef inline Py_ssize_t copy_claims(WaitQueue* queue, int* found, Py_ssize_t room) noexcept nogil:
+    """Copies the claim words of at most `room` waiters, a task's with its sign changed; how many there are."""
+    cdef Py_ssize_t count = 0
+    cdef Node* node = queue.head
+    while node != NULL:
+        if count < room:
+            found[count] = node.waiter.claim.load(relaxed)
+            if node.waiter.task != NULL:
+                found[count] = -found[count]
+        count += 1
+        node = node.next
+    return count
+
+
+cdef inline bint must_act(Waiter* waiter, uint64_t thread, PyObject* context) noexcept nogil:
+    """Whether a hold that this owner took can only end by an act of the waiter.
+
+    So it is if the same task took it; and for a waiting thread, if it took it itself or a task of its loop did.
+    """
+    return thread == waiter.thread and (waiter.context == NULL or context == waiter.context)
+
+
+cdef inline int visit_waiters(WaitQueue* queue, visitproc visit, void* arg) noexcept:
+    """For tp_traverse: the coroutines that wait."""
+    cdef Node* node = queue.head if queue.generation == generation else NULL
+    cdef int stopped = 0
+    while node != NULL and not stopped:
+        stopped = visit_raw(node.waiter.task, visit, arg)
+        node = node.next
+    return stopped
+
+
 cdef inline bint give_up(Waiter* waiter) noexcept nogil:
     """PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
     cdef int seen = PARKED
@@ -253,6 +307,38 @@ cdef inline int spend(Waiter* waiter) noexcept:
     return how
 
 
+cdef inline void forgo(Waiter* waiter) noexcept:
+    """What the waiter was given on the way goes to the next. Keeps the exception that is set, if one is."""
+    if waiter.operation.forgo != NULL:
+        waiter.operation.forgo(waiter)
+
+
+cdef extern from *:
+    """
+    #ifndef FERRULE_APART
+    #define FERRULE_APART
+    namespace ferrule {
+    class Apart {
+        int* depth_ = nullptr;
+    public:
+        Apart() = default;
+        ~Apart() { if (depth_ != nullptr) --*depth_; }
+        void begin(int* depth) noexcept { depth_ = depth; ++*depth_; }
+        Apart(const Apart&) = delete;
+        Apart& operator=(const Apart&) = delete;
+    };
+    }
+    #endif
+    """
+    # A local variable of a destructor: from begin(apart_depth()) until the function ends, this thread wakes every task
+    # through its mailbox. The collector may be at work, and the task be part of the same garbage and half taken apart:
+    # when the loop empties the mailbox, all of that has given up its waits.
+    cdef cppclass Apart "ferrule::Apart":
+        Apart() noexcept
+        void begin(int* depth) noexcept
+
+
+cdef int* apart_depth() noexcept
 cdef void wake_all(WakeList* woken) noexcept
 
 
@@ -270,7 +356,11 @@ cdef extern from *:
     inline uint64_t owner_thread() noexcept { return PyThreadState_Get()->id; }
     inline PyObject* owner_context() noexcept {
         PyThreadState* thread = PyThreadState_Get();
-        if (thread->context == nullptr) Py_XDECREF(PyContext_CopyCurrent());  // makes one where there is none
+        if (thread->context == nullptr) {
+            PyObject* copy = PyContext_CopyCurrent();   // makes one where there is none
+            if (copy == nullptr && thread->context != nullptr) PyErr_Clear();   // only the copy failed
+            Py_XDECREF(copy);
+        }
         return thread->context;
     }
     }
@@ -291,8 +381,11 @@ cdef inline int64_t draw_patience(int64_t begin) noexcept nogil:
 cdef bint wait_in_thread(
     const Operation* operation, object target, PyObject* item, uintptr_t token, int64_t timeout
 ) except -1
+cdef bint outlasts(Waiter* waiter) noexcept
 cdef void register_sleeper(Waiter* waiter) noexcept
 cdef void unregister_sleeper(Waiter* waiter) noexcept
+cdef bint is_handed_to_loop(PyObject* target, PyObject* mailbox) noexcept
+cdef list claims_of(object target, CopyClaims copy)
 cdef object running_loop()
 cdef object loop_of_task()
 cdef bint is_closed(object loop) noexcept

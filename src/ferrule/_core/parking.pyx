@@ -15,6 +15,7 @@ from cpython.pythread cimport (
     WAIT_LOCK,
     PyLockStatus,
     PyThread_acquire_lock,
+    PyThread_get_thread_ident,
     PyThread_release_lock,
     PyThread_type_lock,
 )
@@ -77,11 +78,12 @@ cdef extern from *:
 
     // Whether a loop of asyncio's kind may be running in this thread; without an import.
     inline bool has_running_loop() noexcept {
-    #if PY_VERSION_HEX < 0x030E0000
-        // Its C half keeps the loop in the thread's own dict.
+    #if PY_VERSION_HEX < 0x030D0000
+        // Its C half keeps the loop in the thread's own dict; from late releases of 3.13 on it does not.
         PyObject* dict = PyThreadState_GetDict();
         return dict != nullptr && PyDict_GetItemString(dict, "__asyncio_running_event_loop__") != nullptr;
     #else
+        if (Py_IsFinalizing()) return false;
         PyObject* name = PyUnicode_FromString("asyncio.events");
         PyObject* module = name == nullptr ? nullptr : PyImport_GetModule(name);
         bool imported = module != nullptr;
@@ -107,6 +109,7 @@ cdef enum Sleep:
     TOKEN           # claimed, and the token consumed if one was sent
     TIMED_OUT
     INTERRUPTED
+    RECALLED        # by its own thread: it is to leave the queue
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------
@@ -116,8 +119,8 @@ cdef bint wait_in_thread(
 ) except -1:
     """Blocks the calling thread until the operation on the target has taken effect; False if it timed out quietly.
 
-    The caller keeps target and item alive. Python's signal handlers run only while the waiter is in no queue, so a
-    handler may use the same object.
+    The caller keeps target and item alive. Python's signal handlers run only while the waiter is in no queue, unless
+    its operation says that it stays, so a handler may use the same object.
     """
     # Not in this frame: a daemon thread that wakes while the interpreter ends dies in its wait, and stays queued.
     cdef Waiter* waiter = <Waiter*>PyMem_RawCalloc(1, sizeof(Waiter))
@@ -161,6 +164,8 @@ cdef int _wait(Waiter* waiter) noexcept:
     if waiter.parked == NULL:
         return _no_memory()
     outcome = _rounds(waiter)
+    if outcome == FAILED:
+        forgo(waiter)
     give_back_parked_lock(waiter.parked)
     return outcome
 
@@ -185,20 +190,26 @@ cdef int _rounds(Waiter* waiter) noexcept:
     cdef PyObject* raised = NULL        # by a signal handler, while an operation that insists went on waiting
     cdef object mailbox = getattr(running_loop(), "_ferrule_mailbox", None)    # without one none of its tasks waits
     cdef Place place = BACK if mailbox is None else AHEAD
+    cdef bint has_leave = False         # to try again, and has not been queued since
+    cdef WakeList woken
     cdef int outcome
     cdef Sleep slept
     waiter.mailbox = <PyObject*>mailbox
     while True:
+        if raised != NULL:
+            forgo(waiter)
         waiter.claim.store(SPIN if operation.spins and _several_cpus else PARKED, relaxed)
         outcome = operation.attempt(waiter, place)
         if outcome != LINKED:
             break
+        has_leave = False
         place = FRONT
         slept = _sleep(waiter)
+        while slept == INTERRUPTED and operation.stays != NULL and operation.stays(waiter):
+            slept = _listen(waiter, &raised)
         if slept != TOKEN:
             if operation.abandon(waiter):
-                if slept == TIMED_OUT:
-                    operation.expire(waiter)
+                if slept == TIMED_OUT and not outlasts(waiter):
                     outcome = FAILED
                     break
             else:
@@ -208,9 +219,11 @@ cdef int _rounds(Waiter* waiter) noexcept:
                 if spend(waiter) == HANDED:
                     outcome = DONE
                     break
+                has_leave = True
+                if raised != NULL:
+                    forgo(waiter)
                 outcome = operation.attempt(waiter, TRY)
-                if outcome == BUSY and slept == TIMED_OUT:
-                    operation.expire(waiter)
+                if outcome == BUSY and slept == TIMED_OUT and not outlasts(waiter):
                     outcome = FAILED
                 if outcome != BUSY:
                     break
@@ -220,9 +233,37 @@ cdef int _rounds(Waiter* waiter) noexcept:
         elif spend(waiter) == HANDED:
             outcome = DONE
             break
+        else:
+            has_leave = True
+    if has_leave and outcome == FAILED:
+        woken.head = woken.tail = NULL
+        operation.pass_on(waiter, CLAIMED, &woken)      # what it cannot use, others may
+        wake(&woken)
     if raised != NULL:
         return _raise_at_end(raised, outcome)
     return outcome
+
+
+cdef Sleep _listen(Waiter* waiter, PyObject** raised) noexcept:
+    """Runs signal handlers while the waiter is in its queue, then sleeps on unless it was claimed meanwhile.
+
+    RECALLED: a handler raised, or this is the child of a fork(), where it is in no queue.
+    """
+    cdef int seen = SPIN
+    cdef bint recalled = PyErr_CheckSignals() < 0 and _go_on(waiter.operation, raised)
+    # Acquire pairs with the release of the claim in claim(), for which no token comes.
+    if not waiter.claim.compare_exchange_strong(seen, PARKED, acq_rel, acquire):
+        return TOKEN
+    return RECALLED if recalled or waiter.generation != generation else _sleep(waiter)
+
+
+cdef bint outlasts(Waiter* waiter) noexcept:
+    """The time is up: whether the wait goes on all the same, for as long as it takes. If not, it has failed."""
+    waiter.operation.expire(waiter)
+    if not waiter.operation.insists or PyErr_Occurred():
+        return False
+    waiter.deadline = NEVER
+    return True
 
 
 cdef bint _go_on(const Operation* operation, PyObject** raised) noexcept:
@@ -307,9 +348,20 @@ cdef void wake_all(WakeList* woken) noexcept:
             _post(<Mailbox>waiter.mailbox, waiter, woken)
 
 
+cdef extern from *:
+    """
+    static thread_local int ferrule_apart = 0;
+    """
+    int _apart "ferrule_apart"
+
+
+cdef int* apart_depth() noexcept:
+    return &_apart
+
+
 cdef void _post(Mailbox mailbox, Waiter* waiter, WakeList* more) noexcept:
     """Brings a claimed task to its loop: directly in the loop's own thread, through the mailbox from elsewhere."""
-    if mailbox.thread.load(relaxed) == owner_thread() and running_loop() is mailbox.loop:
+    if _apart == 0 and mailbox.thread.load(relaxed) == owner_thread() and running_loop() is mailbox.loop:
         waiter.deliver(waiter)
     elif mailbox._push_locked(waiter):
         _ring(mailbox, more)
@@ -444,7 +496,9 @@ cdef class Witness:
 
     def __dealloc__(self):
         cdef WakeList woken
+        cdef Apart apart
         if not self.done and self.mailbox is not None:
+            apart.begin(apart_depth())
             woken.head = woken.tail = NULL
             _bury(self.mailbox, &woken)
             wake(&woken)
@@ -468,6 +522,8 @@ cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
 cdef int _clear(PyObject* slot) noexcept:
     """Of a garbage cycle: its loop will never empty it."""
     cdef WakeList woken
+    cdef Apart apart
+    apart.begin(apart_depth())
     woken.head = woken.tail = NULL
     _bury(<Mailbox>slot, &woken)
     wake(&woken)
@@ -492,8 +548,8 @@ cdef Shared[PyObject*] _get_running_loop
 cdef object running_loop():
     """The event loop that runs in this thread, or None; also None as long as no task has ever waited for anything.
 
-    So a program of threads never looks for asyncio. (sys.modules is no place to look: a thread that waits for that
-    dict's own lock when the interpreter ends may keep it for ever, on free-threaded builds of 3.13.)
+    So a program of threads looks for asyncio only where it waits for an event. (sys.modules is no place to look often:
+    without the GIL a thread that waits for that dict's own lock when the interpreter ends may keep it for ever.)
     """
     cdef PyObject* function = _get_running_loop.load(acquire)
     return None if function == NULL else (<object>function)()
@@ -558,20 +614,28 @@ cdef int _no_memory() noexcept:
 cdef Latch _register_latch
 cdef Waiter* _register_head = NULL
 cdef uint64_t _register_generation = 0
+cdef uint64_t _registered = 0           # entries so far
 
 
 cdef void register_sleeper(Waiter* waiter) noexcept:
-    """Enters the waiter, whose owner keeps its target and context alive until unregister_sleeper()."""
+    """Enters the waiter, whose owner keeps its target and context alive until unregister_sleeper().
+
+    And its item, if it does not wait for an event.
+    """
+    waiter.ident = PyThread_get_thread_ident()
     _register_locked(waiter)
 
 
 cdef void _register_locked(Waiter* waiter) noexcept nogil:
-    global _register_head, _register_generation
+    global _register_head, _register_generation, _registered
     _register_latch.lock()
+    _registered += 1
+    waiter.serial = _registered
     if _register_generation != generation:
         _register_generation = generation
         _register_head = NULL
-    waiter.generation = generation
+    if waiter.generation != generation:     # link() has written it, and may look at it under another latch now
+        waiter.generation = generation
     waiter.register_prev = NULL
     waiter.register_next = _register_head
     if _register_head != NULL:
@@ -598,10 +662,53 @@ cdef void _unregister_locked(Waiter* waiter) noexcept nogil:
     _register_latch.unlock()
 
 
+cdef bint is_handed_to_loop(PyObject* target, PyObject* mailbox) noexcept:
+    """Whether a task of that loop has been handed the target and has not run since. O(sleepers)."""
+    return _is_handed_to_loop_locked(target, mailbox)
+
+
+cdef bint _is_handed_to_loop_locked(PyObject* target, PyObject* mailbox) noexcept nogil:
+    cdef Waiter* waiter
+    _register_latch.lock()
+    waiter = _register_head if _register_generation == generation else NULL
+    while waiter != NULL and not (
+        waiter.task != NULL
+        and waiter.target == target
+        and waiter.mailbox == mailbox
+        and waiter.claim.load(relaxed) == HANDED
+    ):
+        waiter = waiter.register_next
+    _register_latch.unlock()
+    return waiter != NULL
+
+
+cdef list claims_of(object target, CopyClaims copy):
+    """Who waits for the target, for tests: ("thread" | "task", claim) for each."""
+    cdef tuple names = ("idle", "spin", "parked", "claimed", "handed", "spent")
+    cdef Py_ssize_t room = 16, count, index
+    cdef list claims = []
+    cdef int* found
+    while True:
+        found = <int*>PyMem_RawMalloc(room * sizeof(int))
+        if found == NULL:
+            raise MemoryError
+        count = copy(<PyObject*>target, found, room)
+        for index in range(min(count, room)):
+            claims.append(("task" if found[index] < 0 else "thread", names[abs(found[index])]))
+        PyMem_RawFree(found)
+        if count <= room:
+            return claims
+        claims.clear()
+        room = count + count // 2
+
+
 cdef struct Sleeper:
-    PyObject* target
-    PyObject* context
+    uint64_t serial
     uint64_t thread
+    uint64_t ident
+    PyObject* context
+    PyObject* target
+    PyObject* item
 
 
 cdef Py_ssize_t _sleepers_locked(Sleeper* found, Py_ssize_t room) noexcept nogil:
@@ -612,17 +719,27 @@ cdef Py_ssize_t _sleepers_locked(Sleeper* found, Py_ssize_t room) noexcept nogil
     waiter = _register_head if _register_generation == generation else NULL
     while waiter != NULL:
         if count < room:
-            found[count].target = take(waiter.target)
-            found[count].context = take(waiter.context) if waiter.context != NULL else NULL
+            found[count].serial = waiter.serial
             found[count].thread = waiter.thread
+            found[count].ident = waiter.ident
+            found[count].context = take(waiter.context) if waiter.context != NULL else NULL
+            found[count].target = take(waiter.target)
+            # What waits for an event may have its item taken out of its hands by another thread.
+            found[count].item = NULL
+            if waiter.item != NULL and not waiter.operation.is_event:
+                found[count].item = take(waiter.item)
         count += 1
         waiter = waiter.register_next
     _register_latch.unlock()
     return count
 
 
-def sleepers():
-    """Who sleeps, waiting for what: a list of (target, thread identity, task's context or None)."""
+def waits():
+    """Who sleeps, waiting for what.
+
+    A list of (serial of the wait, thread identity, threading's ident, task's context or None, target, item or None).
+    The item is what a wait for a hold is about: the guard, the entry.
+    """
     cdef Py_ssize_t room = 16, count, index
     cdef Sleeper* found
     cdef list result = []
@@ -633,17 +750,26 @@ def sleepers():
         count = _sleepers_locked(found, room)
         for index in range(min(count, room)):
             result.append((
-                <object>found[index].target,
+                found[index].serial,
                 found[index].thread,
+                found[index].ident,
                 <object>found[index].context if found[index].context != NULL else None,
+                <object>found[index].target,
+                <object>found[index].item if found[index].item != NULL else None,
             ))
-            Py_XDECREF(found[index].target)
             Py_XDECREF(found[index].context)
+            Py_XDECREF(found[index].target)
+            Py_XDECREF(found[index].item)
         PyMem_RawFree(found)
         if count <= room:
             return result
         result.clear()
         room = count + count // 2
+
+
+def sleepers():
+    """Who sleeps, waiting for what: a list of (target, thread identity, task's context or None)."""
+    return [(target, thread, context) for _, thread, _, context, target, _ in waits()]
 
 
 # --- fork ------------------------------------------------------------------------------------------------------------

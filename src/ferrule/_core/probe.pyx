@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
 
 from ferrule._core.atomics cimport acq_rel, relaxed
-from ferrule._core.coroutine cimport new_coroutine
+from ferrule._core.coroutine cimport Coroutine, new_coroutine
 from ferrule._core.deadline cimport NEVER, parse_timeout
 from ferrule._core.gc cimport (
     replace_gc_slots,
@@ -343,6 +343,14 @@ SEVERAL.attempt = _attempt_several
 SEVERAL.abandon = _abandon_several
 SEVERAL.pass_on = _pass_on_several
 SEVERAL.handed = _handed_to_several
+
+
+def set_patience(Coroutine coroutine not None, bint endless, /):
+    """The suspended coroutine has lost its patience, so that it is handed what it waits for; or it never will.
+
+    Else that is a matter of time. O(1).
+    """
+    coroutine._waiter.patience = NEVER if endless else 1
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------

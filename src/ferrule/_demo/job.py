@@ -9,13 +9,13 @@ import sysconfig
 import threading
 import tokenize
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 Words = list[str]
 Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[], None]]]
@@ -28,10 +28,14 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One contender's time for the whole sample, and the longest time that its event loop was held up."""
+    """One contender's time for the whole sample, and the longest time that its event loop was held up.
+
+    laps: how often was done what went on beside it.
+    """
 
     seconds: float
     pause: float = 0.0
+    laps: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,60 @@ def count_in_threads(name: str, kind: Callable[[threading.Event], Contender], sa
         seconds = perf_counter() - started
     sample.check(name, contender.counts())
     return seconds
+
+
+class MixedContender(Contender, Protocol):
+    """Counts words from tasks of one loop too; it is made there."""
+
+    async def in_task(self, words: Words) -> None: ...
+
+
+Mixed = TypeVar("Mixed", bound=MixedContender)
+
+
+def count_in_threads_and_tasks(
+    name: str,
+    kind: Callable[[threading.Event], Mixed],
+    sample: Sample,
+    threads: int,
+    tasks: int,
+    beside: Callable[[Mixed], Coroutine[Any, Any, int]] | None = None,
+) -> Run:
+    """Half of the files each; raises Failure unless every count is right.
+
+    `beside` goes on in the loop meanwhile, until it finds that the contender's `stop` is set.
+    """
+    stop = threading.Event()
+
+    async def run() -> Run:
+        contender, loop = kind(stop), asyncio.get_running_loop()
+        ticker = asyncio.create_task(longest_pause(stop))
+        other = asyncio.create_task(beside(contender)) if beside else None
+        await asyncio.sleep(0)
+        for_threads, for_tasks = sample.files[0::2], sample.files[1::2]
+        started = perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for i in range(tasks):
+                group.create_task(_count_in_task(contender, for_tasks[i::tasks]))
+            shares = [for_threads[i::threads] for i in range(threads)]
+            await asyncio.gather(*[loop.run_in_executor(pool, count_in_thread, contender, share) for share in shares])
+        seconds = perf_counter() - started
+        stop.set()
+        pause, laps = await ticker, await other if other else 0
+        sample.check(name, contender.counts())
+        return Run(seconds, pause, laps)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            return asyncio.run(run())
+        finally:
+            stop.set()
+
+
+async def _count_in_task(contender: MixedContender, files: list[Words]) -> None:
+    for words in files:
+        await contender.in_task(words)
+        await asyncio.sleep(0)  # here a real task would wait for its next file
 
 
 def count_in_thread(contender: Contender, files: list[Words]) -> None:

@@ -6,11 +6,9 @@ import asyncio
 import statistics
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
 
 from .. import Mutex
-from .job import Job, Run, Sample, Table, Words, count_in_thread, count_in_threads, longest_pause
+from .job import Job, Run, Sample, Table, Words, count_in_threads, count_in_threads_and_tasks
 
 TASKS = 10
 MIXED_EVERY = 4
@@ -156,7 +154,7 @@ def count_words(job: Job) -> Iterator[Table]:
                 runs.append(Run(count_in_threads(name, BY_THREADS[name], sample, threads)))
                 step()
             for name, runs in mixed.items():
-                runs.append(_run_mixed(name, BY_THREADS_AND_TASKS[name], part, threads))
+                runs.append(count_in_threads_and_tasks(name, BY_THREADS_AND_TASKS[name], part, threads, TASKS))
                 step()
 
     cost = _seconds(alone) / sample.tokens
@@ -199,36 +197,3 @@ def _pause(runs: list[Run]) -> str:
 
 def _seconds(runs: list[Run]) -> float:
     return statistics.median(run.seconds for run in runs)
-
-
-def _run_mixed(name: str, kind: type[Contender], sample: Sample, threads: int) -> Run:
-    stop = threading.Event()
-
-    async def run() -> Run:
-        contender, loop = kind(stop), asyncio.get_running_loop()
-        ticker = asyncio.create_task(longest_pause(stop))
-        await asyncio.sleep(0)
-        for_threads, for_tasks = sample.files[0::2], sample.files[1::2]
-        started = perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for i in range(TASKS):
-                group.create_task(_count_in_task(contender, for_tasks[i::TASKS]))
-            shares = [for_threads[i::threads] for i in range(threads)]
-            await asyncio.gather(*[loop.run_in_executor(pool, count_in_thread, contender, share) for share in shares])
-        seconds = perf_counter() - started
-        stop.set()
-        pause = await ticker
-        sample.check(name, contender.counts())
-        return Run(seconds, pause)
-
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            return asyncio.run(run())
-        finally:
-            stop.set()
-
-
-async def _count_in_task(contender: Contender, files: list[Words]) -> None:
-    for words in files:
-        await contender.in_task(words)
-        await asyncio.sleep(0)  # here a real task would wait for its next file

@@ -8,6 +8,8 @@ from ..channel import AsyncReceiver as Receiver
 from ..channel import AsyncSender as Sender
 from ..channel import async_bounded as bounded
 from ..channel import async_unbounded as unbounded
+from ..mutex import AsyncCondition as Condition
 from ..mutex import AsyncMutex as Mutex
+from ..rwlock import AsyncRWLock as RWLock
 
-__all__ = ["Mutex", "Receiver", "Sender", "bounded", "unbounded"]
+__all__ = ["Condition", "Mutex", "RWLock", "Receiver", "Sender", "bounded", "unbounded"]

@@ -1,0 +1,166 @@
+"""What an RWLock records of its holders with debug=True or FERRULE_DEBUG=1; part of rwlock.pyx."""
+
+# Whether every lock records its holders.
+cdef bint _debug_all = os.environ.get("FERRULE_DEBUG") == "1"
+
+cdef object _current_task = None    # of asyncio, and of traceback: imported with the first lock that records
+cdef object _format_stack = None
+
+
+cdef int _prepare_to_record() except -1:
+    """Imports what recording needs; where a hold is taken there may be no memory for that."""
+    global _current_task, _format_stack
+    if _format_stack is None:
+        from asyncio import current_task
+        from traceback import format_stack
+        _current_task, _format_stack = current_task, format_stack
+    return 0
+
+
+@cython.final
+cdef class _Record:
+    """Who took a hold, and where."""
+    cdef object context
+    cdef object holder
+    cdef object stack
+    cdef uint64_t thread
+
+
+cdef _Guard _recorded(_Guard guard):
+    """The guard, whose hold has just been taken by who runs; if that cannot be recorded the hold ends."""
+    cdef _Record record
+    cdef object key = _key_of(guard)
+    try:
+        record = _Record.__new__(_Record)
+        record.thread = guard._thread
+        record.context = <object>guard._context if guard._context != NULL else None
+        record.holder = _name_of(record.context is not None)
+        record.stack = _stack_here()
+        guard._lock._records[key] = record
+    except BaseException:
+        _end(guard, True, False)
+        raise
+    return guard
+
+
+cdef PyObject* _taken(PyObject* guard) noexcept:
+    """A new reference to the guard whose hold a task has just taken; NULL with an exception: that was not recorded."""
+    cdef PyObject* given = guard
+    if (<_Guard>guard)._lock._records is not None:
+        try:
+            _recorded(<_Guard>guard)
+        except BaseException as error:
+            set_raised(error)
+            given = NULL
+    return take(given) if given != NULL else NULL
+
+
+cdef bint _release_recorded(_Guard guard, bint whole, bint fair) noexcept:
+    """_release() of a hold that is recorded. Keeps the exception that is set: a destructor may call."""
+    cdef dict records = guard._lock._records
+    cdef object record = None
+    cdef object key = None
+    cdef KeepRaised keep
+    keep.set_aside()
+    try:
+        key = _key_of(guard)
+        record = records.get(key)
+    except MemoryError:
+        pass
+    if not _end(guard, whole, fair):
+        return False
+    try:
+        if record is not None and records.get(key) is record:   # or it was taken again meanwhile
+            del records[key]
+    except (KeyError, MemoryError):
+        pass
+    return True
+
+
+cdef inline object _key_of(_Guard guard):
+    return <uintptr_t>_first_of(<PyObject*>guard)
+
+
+cdef object _name_of(bint is_task):
+    """Who runs, for people."""
+    cdef object task = None
+    if is_task:
+        try:
+            task = _current_task()
+        except RuntimeError:
+            pass
+        if task is not None:
+            return f"task {task.get_name()!r} of thread {threading.current_thread().name!r}"
+    return f"thread {threading.current_thread().name!r}"
+
+
+cdef object _stack_here():
+    return "".join(_format_stack(sys._getframe()))
+
+
+cdef bint _waits_for_own_reading(Waiter* waiter) noexcept:
+    """Whether the waiter has a hold to read, as the records say, and waits for a writer or as one.
+
+    Who waits for the upgradable hold may get it beside readers, if no writer is before it.
+    """
+    cdef RWLock lock = <RWLock>waiter.target
+    cdef bint found = False
+    if lock._records is None or (waiter.token == UPGRADABLE and lock._word.load(relaxed) & UPGRADABLE):
+        return False
+    try:
+        found = _own_record(waiter) is not None
+    except MemoryError:     # then it waits, as without debug
+        pass
+    return found
+
+
+cdef _Record _own_record(Waiter* waiter):
+    """The record of a hold of which the waiter is the owner, but for the one that it would upgrade; or None."""
+    cdef RWLock lock = <RWLock>waiter.target
+    cdef _Record record
+    cdef object upgrading = _key_of(<_Guard>waiter.item) if waiter.token == UPGRADE else None
+    if lock._records is not None:
+        for key, record in list(lock._records.items()):
+            if key != upgrading and must_act(
+                waiter, record.thread, <PyObject*>record.context if record.context is not None else NULL
+            ):
+                return record
+    return None
+
+
+cdef object _explain(Waiter* waiter):
+    """What WouldDeadlock says: who would wait for itself, and, as far as that is recorded, both places."""
+    cdef _Record record = _own_record(waiter)
+    if waiter.context != NULL:
+        holder = "this task"
+    else:
+        holder = "this thread, or a task of its event loop,"
+    text = f"{holder} holds {<object>waiter.target!r} already and would wait for itself"
+    if record is None:
+        return text
+    return f"{text}\n{record.holder} took the hold here:\n{record.stack}and it would wait here:\n{_stack_here()}"
+
+
+cdef list _holders_of(RWLock lock, object item):
+    """See RWLock._holders()."""
+    cdef _Record record
+    cdef _Guard guard
+    cdef object upgrading = None
+    cdef PyObject* context = NULL
+    cdef uint64_t thread
+    if isinstance(item, _Guard):
+        guard = item
+        if guard._before is not None:
+            upgrading = _key_of(guard)
+    if lock._records is not None:
+        return [
+            (record.thread, record.context, record.holder, record.stack)
+            for key, record in list(lock._records.items()) if key != upgrading
+        ]
+    thread = lock._holder_locked(&context)
+    if thread == 0 or upgrading is not None:
+        drop(context)
+        return []
+    holders = [(thread, <object>context if context != NULL else None, None, None)]
+    drop(context)
+    return holders

@@ -1,0 +1,89 @@
+"""BytesMut as the buffer of an asyncio.BufferedProtocol: frames are cut while the transport still holds its view."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from ferrule import BytesMut
+from tests.support.driver import run
+
+FRAMES = [bytes([n & 255]) * (n * 37 % 3000) for n in range(300)]
+STREAM = b"".join(len(frame).to_bytes(4, "big") + frame for frame in FRAMES)
+
+
+def contexts():
+    """TLS without certificates: what is encrypted and for whom does not matter here."""
+    made = []
+    for purpose in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
+        context = ssl.SSLContext(purpose)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.set_ciphers("aNULL:@SECLEVEL=0")
+        except ssl.SSLError:
+            pytest.skip("this OpenSSL has no cipher without certificates")
+        made.append(context)
+    return made
+
+
+class Receiver(asyncio.BufferedProtocol):
+    """Collects length-prefixed frames, all cut inside buffer_updated()."""
+
+    def __init__(self, least):
+        self.buffer = BytesMut()
+        self.least = least
+        self.frames = []
+        self.view = None
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def get_buffer(self, sizehint):
+        self.view = self.buffer.spare(self.least)
+        return self.view
+
+    def buffer_updated(self, n):
+        assert len(self.view) >= n
+        self.buffer.commit(n)
+        while len(self.buffer) >= 4 and len(self.buffer) >= 4 + (size := self.buffer.peek_u32()):
+            self.buffer.advance(4)
+            self.frames.append(self.buffer.get_bytes(size))
+        self.buffer.reserve(100)  # moves on, or not: the view is still there
+
+    def eof_received(self):
+        self.ended.set_result(None)
+
+    def connection_lost(self, error):
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("least", [1, 100, 65536])
+def test_frames_are_cut_inside_buffer_updated(loop_name, least, tls):
+    async def main():
+        server_side, client_side = contexts() if tls else (None, None)
+
+        async def serve(reader, writer):
+            at, step = 0, 1
+            while at < len(STREAM):
+                writer.write(STREAM[at : at + step])
+                at, step = at + step, step * 3 % 10_007
+                await writer.drain()
+                await asyncio.sleep(0)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            transport, receiver = await asyncio.get_running_loop().create_connection(
+                lambda: Receiver(least), "127.0.0.1", port, ssl=client_side
+            )
+            await asyncio.wait_for(receiver.ended, 60)
+            transport.close()
+        return receiver
+
+    receiver = run(main(), loop_name)
+    assert len(receiver.frames) == len(FRAMES)
+    assert receiver.frames == FRAMES  # none has changed since it was cut
+    assert receiver.buffer == b""

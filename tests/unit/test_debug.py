@@ -1,0 +1,217 @@
+"""ferrule.debug.deadlocks(): cycles of threads and tasks that wait for each other, and none where there is none."""
+
+import asyncio
+import threading
+
+import pytest
+
+import ferrule
+from ferrule import ConcurrentMap, Mutex, RWLock
+from ferrule.debug import Held, deadlocks
+from tests.support.driver import LoopThread
+from tests.support.race import HANG, eventually, spawn
+
+
+class Ring:
+    """Threads that each hold one thing and want the next one, until one of the holds is taken from them.
+
+    Each thing: (the object, a function that holds it, a function that wants it).
+    """
+
+    def __init__(self, *things):
+        self.guards = []
+        barrier = threading.Barrier(len(things))
+
+        def run(hold, want):
+            with hold() as guard:
+                self.guards.append(guard)
+                barrier.wait(HANG)
+                with want():
+                    pass
+
+        self.threads = [
+            spawn(run, thing[1], things[(n + 1) % len(things)][2], name=f"philosopher {n}")
+            for n, thing in enumerate(things)
+        ]
+
+    def end(self):
+        self.guards[0].release()
+        for thread in self.threads:
+            thread.result()
+
+
+def mutex():
+    lock = Mutex()
+    return lock, lock.lock, lock.lock
+
+
+def entry():
+    table = ConcurrentMap()
+    return table, lambda: table.entry("key"), lambda: table.entry("key")
+
+
+def rwlock(hold, want, **named):
+    lock = RWLock(**named)
+    return lock, getattr(lock, hold), getattr(lock, want)
+
+
+RINGS = {
+    "two mutexes": lambda: [mutex(), mutex()],
+    "three of all kinds": lambda: [mutex(), entry(), rwlock("write", "read")],
+    "two entries": lambda: [entry(), entry()],
+    "two locks to write": lambda: [rwlock("write", "write"), rwlock("write", "write")],
+    "upgradable": lambda: [rwlock("upgradable_read", "upgradable_read"), mutex()],
+    "readers that write, recorded": lambda: [rwlock("read", "write", debug=True), rwlock("read", "write", debug=True)],
+}
+
+
+@pytest.mark.parametrize("kind", RINGS)
+def test_a_ring_of_threads_is_one_cycle(kind):
+    things = RINGS[kind]()
+    ring = Ring(*things)
+    cycles = eventually(deadlocks)
+    ring.end()
+    assert len(cycles) == 1
+    (cycle,) = cycles
+    assert all(type(held) is Held for held in cycle)
+    objects = [thing[0] for thing in things]
+    assert {id(held.object) for held in cycle} == {id(thing) for thing in objects}
+    for held, following in zip(cycle, cycle[1:] + cycle[:1], strict=True):
+        assert held.waits_for is following.object
+        number = next(n for n, thing in enumerate(objects) if thing is held.object)
+        assert held.holder == f"thread 'philosopher {number}'"
+        assert held.waits_for is objects[(number + 1) % len(objects)]
+        assert (held.stack is not None) is ("recorded" in kind)
+        if held.stack is not None:
+            assert "in run" in held.stack
+    assert deadlocks() == []
+
+
+def test_readers_that_are_not_recorded_are_not_seen():
+    things = [rwlock("read", "write"), rwlock("read", "write")]
+    ring = Ring(*things)
+    eventually(lambda: all(len(lock._state()["waiters"]) == 1 for lock, _, _ in things))
+    assert deadlocks() == []
+    ring.end()
+
+
+def test_nobody_waits_or_only_in_a_row():
+    assert deadlocks() == []
+    one, other = Mutex(), Mutex()
+    with one:
+
+        def hold_and_wait():
+            with other:
+                one.lock().release()
+
+        first = spawn(hold_and_wait)
+        eventually(lambda: one._state()["waiters"])
+        second = spawn(lambda: other.lock().release())
+        eventually(lambda: other._state()["waiters"])
+        assert deadlocks() == []
+    first.result()
+    second.result()
+
+
+def test_who_waits_for_a_cycle_from_outside_is_not_in_it():
+    things = [mutex(), mutex()]
+    ring = Ring(*things)
+    eventually(deadlocks)
+    outside = spawn(things[0][2])
+    eventually(lambda: len(things[0][0]._state()["waiters"]) == 2)
+    assert [len(cycle) for cycle in deadlocks()] == [2]
+    ring.end()
+    outside.result().release()
+
+
+def test_two_cycles_at_once():
+    rings = [Ring(mutex(), mutex()), Ring(mutex(), entry(), mutex())]
+    cycles = eventually(lambda: len(found := deadlocks()) == 2 and found)
+    assert sorted(len(cycle) for cycle in cycles) == [2, 3]
+    for ring in rings:
+        ring.end()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_two_tasks(debug, loop_name):
+    one, other = ferrule.aio.RWLock(debug=debug), ferrule.aio.RWLock(debug=debug)
+
+    async def cross(mine, wanted, both):
+        async with mine.write():
+            await both.wait()
+            async with wanted.write():
+                pass
+
+    async def main():
+        both = asyncio.Barrier(2)
+        tasks = [
+            asyncio.create_task(cross(one, other, both), name="left"),
+            asyncio.create_task(cross(other, one, both), name="right"),
+        ]
+        while not (cycles := deadlocks()):
+            await asyncio.sleep(0.001)
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
+        return cycles
+
+    with LoopThread(loop_name) as there:
+        (cycle,) = there.run(main())
+    assert {id(held.object) for held in cycle} == {id(one.sync), id(other.sync)}
+    for held in cycle:
+        if debug:
+            name = "left" if held.object is one.sync else "right"
+            assert held.holder.startswith(f"task '{name}' of thread ")
+            assert "in cross" in held.stack
+        else:
+            assert held.holder == f"a task of thread '{loop_name}-thread'"
+            assert held.stack is None
+
+
+def test_a_thread_that_stops_its_loop_and_a_task_there_that_holds(loop_name):
+    """The task cannot act while its thread sleeps, so it is the holder in the cycle, and the thread's wait stops it."""
+    held, wanted = Mutex(), Mutex()
+    guard = None
+
+    def other():
+        nonlocal guard
+        with wanted.lock() as guard, held.lock():
+            pass
+
+    async def main():
+        async with held.aio:
+            thread = spawn(other, name="other")
+            eventually(lambda: held._state()["waiters"])
+            wanted.lock().release()
+        return thread
+
+    with LoopThread(loop_name) as there:
+        future = there.spawn(main())
+        (cycle,) = eventually(deadlocks)
+        guard.release()
+        future.result(HANG).result()
+    assert {one.holder for one in cycle} == {"thread 'other'", f"a task of thread '{loop_name}-thread'"}
+
+
+def test_an_upgrade_that_waits_for_a_reader_that_waits_for_its_holder():
+    lock, gate = RWLock(debug=True), Mutex()
+    taken = []
+
+    def read():
+        with lock.read() as guard:
+            taken.append(guard)
+            gate.lock().release()
+
+    def upgrade():
+        with gate, lock.upgradable_read() as guard:
+            readers.append(spawn(read, name="reader"))
+            eventually(lambda: gate._state()["waiters"])
+            guard.upgrade()
+
+    readers = []
+    upgrader = spawn(upgrade, name="upgrader")
+    (cycle,) = eventually(deadlocks)
+    assert {held.holder for held in cycle} == {"thread 'reader'", "thread 'upgrader'"}
+    taken[0].release()
+    upgrader.result()
+    readers[0].result()
+    assert deadlocks() == []
