@@ -64,6 +64,15 @@ def _rwlock(title: str, scenario: str, threads: int, beat: dict[str, tuple[str, 
     return Target(title, "rwlock", scenario, threads, RWLOCK, beat, figure=figure)
 
 
+BYTES = "ferrule.Bytes"
+READER = "ferrule.Reader"
+READER_LINES = "ferrule.Reader, try_get_until()"
+
+
+def _bytes(title: str, scenario: str, ours: str, beat: dict[str, tuple[str, float]], threads: int = 1) -> Target:
+    return Target(title, "bytes", scenario, threads, ours, beat)
+
+
 SIMPLE, THREAD, STD_CONCURRENT = "queue.SimpleQueue", "queue.Queue", "ft_utils.StdConcurrentQueue"
 JANUS, CULSANS, AIOLOGIC_SIMPLE = "janus.Queue", "culsans.Queue", "aiologic.SimpleQueue"
 ASYNCIO, ANYIO = "asyncio.Queue", "anyio memory stream"
@@ -71,6 +80,7 @@ CALL_SOON = "call_soon_threadsafe, SimpleQueue"
 CACHEBOX, FT_UTILS, CEREGGII = "cachebox.Cache", "ft_utils.ConcurrentDict", "cereggii.AtomicDict"
 LOCKED, DICT = "dict + threading.Lock", "dict"
 LOCK, AIORWLOCK = "threading.Lock", "aiorwlock.RWLock"
+MEMORYVIEW, BYTES_IO = "memoryview", "io.BytesIO"
 
 
 TARGETS = [
@@ -214,4 +224,31 @@ TARGETS = [
         "ferrule.aio.RWLock",
         _than(AIORWLOCK, 2.0),
     ),
+    _bytes(
+        "bytes slice of 64 KiB beside a copy",
+        "slice_64k",
+        BYTES,
+        {"3.11": ("bytes", 20.0), "3.13t": ("bytearray", 16.0)},
+    ),
+    _bytes("bytes slice of 64 KiB beside memoryview's", "slice_64k", BYTES, _than(MEMORYVIEW, 1.3)),
+    _bytes("bytes 1000 frames", "frames", READER, {"3.11": (MEMORYVIEW, 2.2), "3.13t": (BYTES_IO, 3.0)}),
+    _bytes(
+        "bytes lines as they come",
+        "lines_as_they_come",
+        "ferrule.BytesMut",
+        {"3.11": ("asyncio.StreamReader", 12.0), "3.13t": ("asyncio.StreamReader", 20.0)},
+    ),
+    _bytes(
+        "bytes lines beside BytesIO's, which copies them", "lines", READER_LINES, _than("io.BytesIO, readline()", 0.83)
+    ),
+    *[
+        _bytes(f"bytes {verb}, {what}, beside bytes' own", scenario, BYTES, _than("bytes", 0.91))
+        for verb in ("find", "count")
+        for scenario, what in [
+            (f"{verb}_1k", "1 KiB"),
+            (f"{verb}_1m", "1 MiB"),
+            (f"{verb}_periodic_1k", "1 KiB, periodic"),
+            (f"{verb}_periodic_1m", "1 MiB, periodic"),
+        ]
+    ],
 ]

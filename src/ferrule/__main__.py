@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import __version__
+from ._demo.bytes import cut_records
 from ._demo.channel import send_to_task
 from ._demo.job import Bar, Failure, Job, Table
 from ._demo.map import count_into_map
@@ -42,6 +43,7 @@ SECTIONS = {
     "map": Section("ConcurrentMap: words counted into one shared map, without a lock around it", count_into_map),
     "channel": Section("Channel: words sent one by one from threads to a task, which counts them", send_to_task),
     "rwlock": Section("RWLock: requests routed by one table, which is reloaded in place meanwhile", route_requests),
+    "bytes": Section("Bytes: words cut as records out of a stream of packets, both behind their lengths", cut_records),
 }
 
 

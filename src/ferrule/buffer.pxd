@@ -21,6 +21,7 @@ cdef enum Room:
     ROOM
     NO_ROOM         # not without new memory
     FIXED           # an export forbids that the memory moves
+    AWAY            # another thread is joining it to another one: a few instructions later there is an answer
     OUT_OF_MEMORY
 
 cdef struct Span:               # what a BytesMut has of a storage
@@ -53,6 +54,7 @@ cdef class _Source:                 # under the latch
     cdef char* _at                  # the memory at the cursor
     cdef char* _end                 # behind its last byte
     cdef size_t _rest               # how many bytes there are elsewhere
+    cdef bint _tracked              # constant: the collector has to know who has some of them
 
     cdef bint _straddle(self, char* to, size_t n, bint takes) noexcept nogil
     cdef void _give_back(self, size_t n) noexcept nogil
@@ -65,6 +67,7 @@ cdef class BytesMut(_Source):       # under the latch
     cdef char* _limit               # behind the last byte of the capacity
     cdef size_t _spared             # how many bytes behind the end commit() may take in
     cdef size_t _exports            # while there are any, the memory neither moves nor is shared
+    cdef bint _away                 # what it had is being joined to another one: it gets no memory until that is done
     cdef object __weakref__
 
 

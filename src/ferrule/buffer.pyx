@@ -20,16 +20,17 @@ from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.unicode cimport PyUnicode_Decode
 from libc.math cimport isinf
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memmove, memset
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
 from ferrule._core.atomics cimport relaxed
-from ferrule._core.freelist cimport new_untracked, recycle
+from ferrule._core.freelist cimport new_tracked, new_untracked, recycle, recycle_untracked
 from ferrule._core.gc cimport free_object, make_collectable, visit_raw, visitproc
+from ferrule._core.interrupt cimport AT_A_TIME, let_others_in
 from ferrule._core.memory cimport PyMem_Free, PyMem_Malloc
-from ferrule._core.owned cimport drop, move, swap, take
+from ferrule._core.owned cimport drop, move, release_shared, swap, take
 from ferrule._core.raised cimport reraise
 from ferrule._core.sealed cimport seal
-from ferrule.raw_numbers cimport MOST_VARINT, big, little, read_number, read_varint, write_varint
+from ferrule.raw_numbers cimport MOST_VARINT, big, copy_few, little, read_number, read_varint, write_varint
 from ferrule.raw_search cimport (
     all_ascii,
     clip,
@@ -59,13 +60,14 @@ from ferrule.errors import NotEnoughBytes
 cdef extern from "Python.h":
     void PyObject_GC_Track(PyObject*) noexcept
     void PyObject_GC_UnTrack(PyObject*) noexcept
+    void PyObject_GC_Del(PyObject*) noexcept
     Py_ssize_t PyNumber_AsSsize_t(object, PyObject*) except? -1
     bint PySlice_Check(object) noexcept
-    int PySlice_Unpack(object, Py_ssize_t*, Py_ssize_t*, Py_ssize_t*) except -1
     Py_ssize_t PySlice_AdjustIndices(Py_ssize_t, Py_ssize_t*, Py_ssize_t*, Py_ssize_t) noexcept nogil
     object PyMemoryView_FromObject(object)
+    Py_buffer* PyMemoryView_GET_BUFFER(object) noexcept
     object PySeqIter_New(object)
-    const char* PyUnicode_AsUTF8(object) except NULL
+    const char* PyUnicode_AsUTF8AndSize(object, Py_ssize_t*) except NULL
     double PyFloat_AsDouble(object) except? -1
     PyObject* PyFloat_FromDouble(double) noexcept
     PyObject* PyLong_FromLongLong(long long) noexcept
@@ -148,8 +150,8 @@ cdef extern from *:
             }
             if (!PyObject_CheckBuffer(object)) return 0;
             if (PyObject_GetBuffer(object, &view_, PyBUF_CONTIG_RO | PyBUF_FORMAT) < 0) {
-                if (!PyErr_ExceptionMatches(PyExc_BufferError)) return -1;
-                PyErr_Clear();
+                if (!PyErr_ExceptionMatches(PyExc_BufferError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
+                PyErr_Clear();      // not contiguous, or a memoryview that was released
                 return 0;
             }
             held_ = true;
@@ -159,6 +161,43 @@ cdef extern from *:
         }
     };
 
+    // The value of a bound that is None, which stands for `missing`, or an int of one digit, as bounds usually are;
+    // false if it is something else.
+    inline bool is_plain_bound(PyObject* bound, Py_ssize_t missing, Py_ssize_t* value) noexcept {
+        if (bound == Py_None) {
+            *value = missing;
+            return true;
+        }
+        if (!PyLong_CheckExact(bound)) return false;
+        auto number = reinterpret_cast<PyLongObject*>(bound);
+    #if PY_VERSION_HEX >= 0x030C0000
+        if (!PyUnstable_Long_IsCompact(number)) return false;
+        *value = PyUnstable_Long_CompactValue(number);
+    #else
+        Py_ssize_t digits = Py_SIZE(number);
+        if (digits < -1 || digits > 1) return false;
+        *value = digits * static_cast<Py_ssize_t>(number->ob_digit[0]);
+    #endif
+        return true;
+    }
+
+    // A bound that is given as an argument; it is cut to what fits.
+    inline int get_bound(PyObject* bound, Py_ssize_t missing, Py_ssize_t* value) noexcept {
+        if (is_plain_bound(bound, missing, value)) return 0;
+        *value = PyNumber_AsSsize_t(bound, nullptr);
+        return *value == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+
+    // PySlice_Unpack().
+    inline int unpack(PyObject* slice, Py_ssize_t* start, Py_ssize_t* stop, Py_ssize_t* step) noexcept {
+        auto bounds = reinterpret_cast<PySliceObject*>(slice);
+        *step = 1;
+        if (bounds->step == Py_None && is_plain_bound(bounds->start, 0, start) &&
+            is_plain_bound(bounds->stop, PY_SSIZE_T_MAX, stop))
+            return 0;
+        return PySlice_Unpack(slice, start, stop, step);
+    }
+
     // What bytes of this content hash to.
     inline Py_hash_t hash_of(const char* data, Py_ssize_t length) noexcept {
         if (length == 0) return 0;
@@ -166,10 +205,20 @@ cdef extern from *:
         return hash == -1 ? -2 : hash;
     }
 
-    // Whether the object whose memory this is has no hash; a memoryview stands for the one that it is of.
+    // The object whose memory this is; a memoryview stands for the one that it is of. Or NULL.
+    inline PyObject* base_of(PyObject* exporter) noexcept {
+        return exporter != nullptr && PyMemoryView_Check(exporter) ? PyMemoryView_GET_BASE(exporter) : exporter;
+    }
+
     inline bool has_no_hash(PyObject* exporter) noexcept {
-        if (exporter != nullptr && PyMemoryView_Check(exporter)) exporter = PyMemoryView_GET_BASE(exporter);
-        return exporter != nullptr && Py_TYPE(exporter)->tp_hash == PyObject_HashNotImplemented;
+        PyObject* base = base_of(exporter);
+        return base != nullptr && Py_TYPE(base)->tp_hash == PyObject_HashNotImplemented;
+    }
+
+    // Whether it may be part of a cycle, as far as its type says.
+    inline bool is_collected(PyObject* exporter) noexcept {
+        PyObject* base = base_of(exporter);
+        return base == nullptr || PyObject_IS_GC(base);
     }
     }
     """
@@ -182,8 +231,14 @@ cdef extern from *:
         int get_or_byte(object) except -1
         int compare(object) except -1
 
+    int get_bound "ferrule::get_bound"(object, Py_ssize_t missing, Py_ssize_t*) except -1
+    int unpack "ferrule::unpack"(object, Py_ssize_t*, Py_ssize_t*, Py_ssize_t*) except -1
     Py_hash_t hash_of "ferrule::hash_of"(const char*, Py_ssize_t) noexcept
     bint has_no_hash "ferrule::has_no_hash"(PyObject*) noexcept
+    bint is_collected "ferrule::is_collected"(PyObject*) noexcept
+
+cdef extern from "<thread>" nogil:
+    void give_way "std::this_thread::yield"() noexcept
 
 cdef enum:
     LEAST_SPARE = 64        # what spare() makes room for where there is none, as the crate's chunk_mut()
@@ -214,6 +269,7 @@ cdef class _Owner:
         self.storage.data = <char*>self.view.buf
         self.storage.capacity = self.view.len
         self.storage.owner = <PyObject*>self
+        self.storage.tracked = is_collected(<PyObject*>exporter) or is_collected(<PyObject*>self.view.obj)
         # As memoryview: what can be written has no hash, nor has what only looks read-only.
         self.storage.writable = not self.view.readonly or has_no_hash(<PyObject*>self.view.obj)
 
@@ -227,22 +283,34 @@ cdef class _Owner:
 
 cdef inline object _made(Storage* storage, const char* data, Py_ssize_t length):
     """The Bytes of this memory. The handle moves in; without memory it is given back."""
-    cdef PyObject* made = new_untracked(Bytes)
+    cdef bint tracked = storage != NULL and storage.tracked
+    cdef PyObject* made = new_tracked(Bytes) if tracked else new_untracked(Bytes)
     if made == NULL:
         let_go(storage)
         reraise()
     (<Bytes>made)._storage = storage
     (<Bytes>made)._data = data
     (<Bytes>made)._length = length
-    if storage != NULL and storage.owner != NULL:
+    if tracked:
         PyObject_GC_Track(made)
     return move(made)
+
+
+cdef inline PyObject* _blank(bint tracked) except NULL:
+    """An empty Bytes for _fill(); `tracked`: its memory may be such that the collector has to know it."""
+    cdef PyObject* made = new_tracked(Bytes) if tracked else new_untracked(Bytes)
+    if made == NULL:
+        reraise()
+    (<Bytes>made)._storage = NULL
+    (<Bytes>made)._data = NOTHING
+    (<Bytes>made)._length = 0
+    return made
 
 
 cdef inline object _part(Bytes whole, Py_ssize_t start, Py_ssize_t length):
     """A slice of it that shares its memory."""
     if length <= 0:
-        return _made(NULL, NOTHING, 0)
+        return move(_blank(False))
     hold(whole._storage)
     return _made(whole._storage, whole._data + start, length)
 
@@ -252,7 +320,7 @@ cdef inline object _new(Py_ssize_t length, char** data):
     cdef Storage* storage
     if length <= 0:
         data[0] = NULL
-        return _made(NULL, NOTHING, 0)
+        return move(_blank(False))
     storage = new_storage(length, 0)
     if storage == NULL:
         raise MemoryError
@@ -275,15 +343,23 @@ cdef object _owned(exporter):
         return exporter
     owner = _Owner.__new__(_Owner, exporter)
     if owner.storage.capacity == 0:
-        return _made(NULL, NOTHING, 0)
+        return move(_blank(False))
     hold(&owner.storage)
     return _made(&owner.storage, owner.storage.data, owner.storage.capacity)
 
 
+cdef int _show(Py_buffer* view, exporter, const char* data, Py_ssize_t length, bint readonly, int flags) except -1:
+    """Fills in the view that a __getbuffer__() has been given."""
+    PyBuffer_FillInfo(view, exporter, <void*>data, length, readonly, flags)
+    release_shared(<PyObject*>None)     # which Cython has put where the exporter is now
+    return 0
+
+
 cdef inline int _bounds(object start, object end, Py_ssize_t length, Py_ssize_t* begin, Py_ssize_t* size) except -1:
     """The part [start:end] as its beginning and its length, negative where bytes.find() finds nothing at all."""
-    cdef Py_ssize_t last = PY_SSIZE_T_MAX if end is None else PyNumber_AsSsize_t(end, NULL)
-    begin[0] = 0 if start is None else PyNumber_AsSsize_t(start, NULL)
+    cdef Py_ssize_t last
+    get_bound(end, PY_SSIZE_T_MAX, &last)
+    get_bound(start, 0, begin)
     clip(length, begin, &last)
     size[0] = last - begin[0]
     return 0
@@ -317,12 +393,15 @@ cdef int _traverse_bytes(PyObject* slot, visitproc visit, void* arg) noexcept:
 
 cdef void _dealloc_bytes(PyObject* slot) noexcept:
     cdef Storage* storage = (<Bytes>slot)._storage
-    PyObject_GC_UnTrack(slot)
-    free_object(slot)
+    if storage != NULL and storage.tracked:
+        PyObject_GC_UnTrack(slot)
+        PyObject_GC_Del(slot)
+    else:
+        free_object(slot)
     let_go(storage)     # last: the owner's end may call back
 
 
-recycle(Bytes)
+recycle_untracked(Bytes)
 make_collectable(Bytes, _traverse_bytes, _dealloc_bytes)
 recycle(BytesMut)
 seal(_Owner)

@@ -26,7 +26,6 @@ cdef class Bytes:
     def __cinit__(self, data=b"", /):
         cdef Argument given
         cdef Storage* storage
-        PyObject_GC_UnTrack(<PyObject*>self)    # as long as its memory is nobody else's
         self._data = NOTHING
         given.get_content(data, isinstance(data, BytesMut))
         if given.size == 0:
@@ -63,7 +62,7 @@ cdef class Bytes:
             if start < 0 or start >= self._length:
                 raise IndexError("index out of range")
             return <unsigned char>self._data[start]
-        PySlice_Unpack(index, &start, &stop, &step)
+        unpack(index, &start, &stop, &step)
         if step == 1:
             clip(self._length, &start, &stop)
             length = stop - start
@@ -76,9 +75,9 @@ cdef class Bytes:
 
     def slice(self, start=0, stop=None, /, *, Py_ssize_t copy_below=0):
         """The slice [start:stop]; it shares the memory, but is copied if it has fewer than `copy_below` bytes. O(1)."""
-        cdef Py_ssize_t first = PyNumber_AsSsize_t(start, NULL)
-        cdef Py_ssize_t last = PY_SSIZE_T_MAX if stop is None else PyNumber_AsSsize_t(stop, NULL)
-        cdef Py_ssize_t length
+        cdef Py_ssize_t first, last, length
+        get_bound(start, 0, &first)
+        get_bound(stop, PY_SSIZE_T_MAX, &last)
         clip(self._length, &first, &last)
         length = last - first
         if length < copy_below:
@@ -272,7 +271,7 @@ cdef class Bytes:
 
     def decode(self, str encoding not None="utf-8", str errors not None="strict"):
         """The text that the bytes encode, without a copy of them."""
-        return PyUnicode_Decode(self._data, self._length, PyUnicode_AsUTF8(encoding), PyUnicode_AsUTF8(errors))
+        return PyUnicode_Decode(self._data, self._length, _name(encoding), _name(errors))
 
     def join(self, parts, /):
         """The bytes-like parts as one Bytes, with these bytes between them."""
@@ -342,7 +341,7 @@ cdef class Bytes:
         return hash_of(self._data, self._length)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, <void*>self._data, self._length, 1, flags)
+        _show(view, self, self._data, self._length, True, flags)
 
     def __repr__(self):
         return f"Bytes({self.tobytes()!r})"
@@ -367,6 +366,15 @@ cdef Py_ssize_t _find(Bytes self, sub, start, end, bint last) except? -2:
     return at + begin if at >= 0 else -1
 
 
+cdef const char* _name(str text) except NULL:
+    """The name of an encoding as C takes it, as long as the text is there."""
+    cdef Py_ssize_t length
+    cdef const char* name = PyUnicode_AsUTF8AndSize(text, &length)
+    if memchr(name, 0, length) != NULL:
+        raise ValueError("embedded null character")
+    return name
+
+
 cdef object _found(Py_ssize_t at):
     if at < 0:
         raise ValueError("subsection not found")
@@ -374,15 +382,19 @@ cdef object _found(Py_ssize_t at):
 
 
 cdef bint _matches(Bytes self, affix, start, end, bint at_end) except -1:
-    cdef Argument given
     cdef Py_ssize_t begin, length
-    if isinstance(affix, tuple):
-        for one in <tuple>affix:
-            if _matches(self, one, start, end, at_end):
-                return True
-        return False
-    given.get(affix)
     _bounds(start, end, self._length, &begin, &length)
+    if not isinstance(affix, tuple):
+        return _matches_one(self, affix, begin, length, at_end)
+    for one in <tuple>affix:
+        if _matches_one(self, one, begin, length, at_end):
+            return True
+    return False
+
+
+cdef bint _matches_one(Bytes self, affix, Py_ssize_t begin, Py_ssize_t length, bint at_end) except -1:
+    cdef Argument given
+    given.get(affix)
     if length < given.size:
         return False
     if at_end:

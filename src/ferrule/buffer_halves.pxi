@@ -45,8 +45,8 @@ cdef bint _split_locked(BytesMut self, Py_ssize_t at, Splitting how, BytesMut ot
     return fits
 
 
-cdef bint _leave_locked(BytesMut self, Span* span) noexcept nogil:
-    """Takes all that it has, and leaves it empty; False if its memory is exported."""
+cdef bint _leave_locked(BytesMut self, Span* span, bint joins) noexcept nogil:
+    """Takes all that it has, and leaves it empty; False if its memory is exported. What is joined may come back."""
     cdef bint free
     self._latch.lock()
     free = self._exports == 0
@@ -55,6 +55,8 @@ cdef bint _leave_locked(BytesMut self, Span* span) noexcept nogil:
         span.at = self._at
         span.end = self._end
         span.limit = self._limit
+        if joins and self._storage != NULL:
+            self._away = True
         self._storage = NULL
         self._at = self._end = self._limit = <char*>NOTHING
         self._spared = 0
@@ -92,7 +94,7 @@ cdef Room _join_locked(BytesMut self, Span* span, bint may_replace) noexcept nog
     cdef Room room = ROOM
     cdef size_t size = span.end - span.at
     self._latch.lock()
-    if may_replace and self._end == self._at and not self._exports:
+    if may_replace and self._end == self._at and not self._exports and not self._away:
         ended = self._storage
         self._storage = span.storage
         self._at = span.at
@@ -115,32 +117,35 @@ cdef Room _join_locked(BytesMut self, Span* span, bint may_replace) noexcept nog
     return room
 
 
-cdef bint _return_locked(BytesMut self, Span* span) noexcept nogil:
-    """Gives back what it has left; False if it has something else by now."""
-    cdef bint free
+cdef void _end_join_locked(BytesMut self, Span* span, bint joined) noexcept nogil:
+    """What it has left, if anything, is another's now; or it has it again."""
     self._latch.lock()
-    free = self._storage == NULL
-    if free:
-        self._storage = span.storage
-        self._at = span.at
-        self._end = span.end
-        self._limit = span.limit
+    if span.storage != NULL:
+        self._away = False
+        if not joined:
+            self._storage = span.storage
+            self._at = span.at
+            self._end = span.end
+            self._limit = span.limit
     self._latch.unlock()
-    return free
 
 
 cdef int _rejoin(BytesMut self, BytesMut other, bint may_replace) except -1:
-    """Latches do not nest, so the other gives up first what it has, and gets it back if there is no room for it."""
+    """Latches do not nest, so the other gives up first what it has, and gets it back if there is no room for it.
+
+    Between the two it is away: who would give it memory waits. So it has nothing then that would be in the way.
+    """
     cdef Span span
     cdef Room room
     if self is other:
         raise ValueError("a BytesMut cannot be joined to itself")
-    if not _leave_locked(other, &span):
-        raise BufferError(_EXPORTED)
-    room = _join_locked(self, &span, may_replace)
-    if room != ROOM and not _return_locked(other, &span):   # another thread has filled it meanwhile
-        let_go_own(span.storage)
-    return _check_room(room)
+    while True:
+        if not _leave_locked(other, &span, True):
+            raise BufferError(_EXPORTED)
+        room = _join_locked(self, &span, may_replace)
+        _end_join_locked(other, &span, room == ROOM)
+        if not _is_away(room):      # it is if this one is being joined to the other at the same time
+            return 0
 
 
 # --- views and files -------------------------------------------------------------------------------------------------
@@ -153,7 +158,7 @@ cdef class _Spare:
         self._data = <char*>NOTHING
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, self._data, self._length, 0, flags)
+        _show(view, self, self._data, self._length, False, flags)
 
     def __reduce__(self):
         raise TypeError("cannot pickle or copy spare memory")

@@ -55,7 +55,9 @@ cdef class BytesMut(_Source):
 
     def reserve(self, additional, /):
         """Makes room for so many more bytes; the memory moves only if it must. O(1), or O(len)."""
-        _check_room(_reserve_locked(self, _to_size(additional), True))
+        cdef size_t more = _to_size(additional)
+        while _is_away(_reserve_locked(self, more, True)):
+            pass
 
     def try_reclaim(self, additional, /):
         """Makes room for so many more bytes in the memory that it has; False if that does not do. O(1), or O(len)."""
@@ -70,8 +72,11 @@ cdef class BytesMut(_Source):
         """
         cdef _Spare spare = _Spare.__new__(_Spare)
         cdef bint any = n is None
-        _check_room(_spare_locked(self, 0 if any else _to_size(n), any, spare))
-        return PyMemoryView_FromObject(spare)
+        cdef size_t least = 0 if any else _to_size(n)
+        view = PyMemoryView_FromObject(spare)   # first, of nothing: if there is no memory for it nothing has changed
+        while _is_away(_spare_locked(self, least, any, spare, PyMemoryView_GET_BUFFER(view))):
+            pass
+        return view
 
     def commit(self, Py_ssize_t n, /):
         """Takes in the first n bytes of what spare() gave, once they are written; the next call takes those behind.
@@ -91,7 +96,7 @@ cdef class BytesMut(_Source):
             if byte < 0:
                 raise IndexError("index out of range")
             return byte
-        PySlice_Unpack(index, &start, &stop, &step)
+        unpack(index, &start, &stop, &step)
         return _copied_part(self, start, stop, step)
 
     def __setitem__(self, index, value, /):
@@ -102,8 +107,9 @@ cdef class BytesMut(_Source):
             if not _set_locked(self, start, _to_byte(value)):
                 raise IndexError("index out of range")
             return
-        PySlice_Unpack(index, &start, &stop, &step)
-        given.get_content(value, isinstance(value, BytesMut))
+        unpack(index, &start, &stop, &step)
+        # In steps, a view of the same bytes would be read where it has been written: copied as well.
+        given.get_content(value, isinstance(value, BytesMut) or (step != 1 and PyObject_CheckBuffer(value)))
         if not _set_slice_locked(self, start, stop, step, given.data, given.size):
             raise ValueError("a part can only be replaced by as many bytes")
 
@@ -121,8 +127,9 @@ cdef class BytesMut(_Source):
     def find(self, sub, start=None, end=None, /):
         """The lowest index in [start:end] where `sub`, bytes or one byte as an integer, begins, or -1."""
         cdef Argument given
-        cdef Py_ssize_t first = 0 if start is None else PyNumber_AsSsize_t(start, NULL)
-        cdef Py_ssize_t last = PY_SSIZE_T_MAX if end is None else PyNumber_AsSsize_t(end, NULL)
+        cdef Py_ssize_t first, last
+        get_bound(start, 0, &first)
+        get_bound(end, PY_SSIZE_T_MAX, &last)
         given.get_or_byte(sub)
         return _find_locked(self, given.data, given.size, first, last)
 
@@ -145,9 +152,8 @@ cdef class BytesMut(_Source):
     __hash__ = None
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        cdef Span span
-        _export_locked(self, &span)
-        PyBuffer_FillInfo(view, self, span.at, span.end - span.at, 0, flags)    # does not fail where one may write
+        _show(view, self, NOTHING, 0, False, flags)     # first: what these flags are refused must not be counted
+        _export_locked(self, view)
 
     def __releasebuffer__(self, Py_buffer* view):
         _unexport_locked(self)
@@ -177,14 +183,17 @@ cdef class BytesMut(_Source):
 
     def extend_from_within(self, start=0, stop=None, /):
         """Appends a copy of the slice [start:stop]. O(its length), amortised."""
-        cdef Py_ssize_t first = PyNumber_AsSsize_t(start, NULL)
-        _check_room(_repeat_locked(self, first, PY_SSIZE_T_MAX if stop is None else PyNumber_AsSsize_t(stop, NULL)))
+        cdef Py_ssize_t first, last
+        get_bound(start, 0, &first)
+        get_bound(stop, PY_SSIZE_T_MAX, &last)
+        while _is_away(_repeat_locked(self, first, last)):
+            pass
 
     def resize(self, Py_ssize_t length, value=0, /):
         """Truncates to this length, or appends the byte `value` up to it. O(bytes appended)."""
         if length < 0:
             raise ValueError("a length cannot be negative")
-        _check_room(_resize_locked(self, length, False, _to_byte(value)))
+        _resize(self, length, False, value)
 
     def truncate(self, Py_ssize_t length, /):
         """Drops the bytes from index `length` on, if there are any; the capacity stays. O(1)."""
@@ -230,8 +239,8 @@ cdef class BytesMut(_Source):
     def freeze(self):
         """The content as a Bytes that has the memory; this is empty afterwards, without any capacity. O(1)."""
         cdef Span span
-        made = _made(NULL, NOTHING, 0)
-        if not _leave_locked(self, &span):
+        made = move(_blank(False))
+        if not _leave_locked(self, &span, False):
             raise BufferError(_EXPORTED)
         if span.end == span.at:
             let_go_own(span.storage)
@@ -251,7 +260,7 @@ cdef class BytesMut(_Source):
         """Appends n times the byte `value`. O(n), amortised."""
         if n < 0:
             raise ValueError(_NEGATIVE)
-        _check_room(_resize_locked(self, n, True, _to_byte(value)))
+        _resize(self, n, True, value)
 
     def writer(self):
         """A binary file that appends to this buffer, for what writes to files."""
@@ -363,19 +372,19 @@ cdef class BytesMut(_Source):
         value = little(value)
         _append(self, &value, 8)
 
-    def put_uint(self, number, int n, /):
+    def put_uint(self, number, Py_ssize_t n, /):
         """Appends an unsigned integer as n bytes, 1 to 16, big-endian. OverflowError if it does not fit."""
         _put_wide(self, number, n, True, False)
 
-    def put_int(self, number, int n, /):
+    def put_int(self, number, Py_ssize_t n, /):
         """Appends a signed integer as n bytes, 1 to 16, big-endian. OverflowError if it does not fit."""
         _put_wide(self, number, n, True, True)
 
-    def put_uint_le(self, number, int n, /):
+    def put_uint_le(self, number, Py_ssize_t n, /):
         """Appends an unsigned integer as n bytes, 1 to 16, little-endian. OverflowError if it does not fit."""
         _put_wide(self, number, n, False, False)
 
-    def put_int_le(self, number, int n, /):
+    def put_int_le(self, number, Py_ssize_t n, /):
         """Appends a signed integer as n bytes, 1 to 16, little-endian. OverflowError if it does not fit."""
         _put_wide(self, number, n, False, True)
 
@@ -441,6 +450,8 @@ cdef Room _grow(BytesMut self, size_t additional, bint allocates) noexcept nogil
     if storage == NULL:
         if self._exports:
             return FIXED
+        if self._away:
+            return AWAY
         storage = new_storage(grown_capacity(0, needed), 0) if allocates else NULL
         if storage == NULL:
             return OUT_OF_MEMORY if allocates else NO_ROOM
@@ -498,8 +509,8 @@ cdef size_t _capacity_locked(BytesMut self) noexcept nogil:
     return capacity
 
 
-cdef Room _spare_locked(BytesMut self, size_t n, bint any, _Spare spare) noexcept nogil:
-    """Gives the room behind the end, and a handle of its memory, to an empty _Spare that nobody else has."""
+cdef Room _spare_locked(BytesMut self, size_t n, bint any, _Spare spare, Py_buffer* view) noexcept nogil:
+    """Gives the room behind the end, and a handle of its memory, to an empty _Spare and its view, which are new."""
     cdef Room room
     self._latch.lock()
     if any and self._limit == self._end:
@@ -512,6 +523,8 @@ cdef Room _spare_locked(BytesMut self, size_t n, bint any, _Spare spare) noexcep
         if self._spared:
             hold(self._storage)
             spare._storage = self._storage
+        view.buf = spare._data
+        view.len = view.shape[0] = spare._length
     self._latch.unlock()
     return room
 
@@ -527,11 +540,11 @@ cdef bint _commit_locked(BytesMut self, size_t n) noexcept nogil:
     return fits
 
 
-cdef void _export_locked(BytesMut self, Span* span) noexcept nogil:
+cdef void _export_locked(BytesMut self, Py_buffer* view) noexcept nogil:
     self._latch.lock()
     self._exports += 1
-    span.at = self._at
-    span.end = self._end
+    view.buf = self._at
+    view.len = self._end - self._at
     self._latch.unlock()
 
 
@@ -541,9 +554,15 @@ cdef void _unexport_locked(BytesMut self) noexcept nogil:
     self._latch.unlock()
 
 
-cdef inline int _check_room(Room room) except -1:
-    if room == ROOM:
-        return 0
+cdef inline bint _is_away(Room room) except -1:
+    """False if there is room. True, after a pause, if another thread will have an answer: ask again."""
+    return room != ROOM and _without_room(room)
+
+
+cdef bint _without_room(Room room) except -1:
+    if room == AWAY:
+        give_way()
+        return True
     if room == FIXED:
         raise BufferError(_EXPORTED)
     raise MemoryError
@@ -569,13 +588,17 @@ cdef bint _is_number(value) except -1:
     return PyIndex_Check(value) and (not PyObject_CheckBuffer(value) or memoryview(value).ndim == 0)
 
 
+cdef int _get_bytes_like(Argument* given, data) except -1:
+    """What put() takes."""
+    if PyObject_CheckBuffer(data):
+        return given.get_content(data, isinstance(data, BytesMut))
+    return given.get(data)     # TypeError
+
+
 cdef int _put(BytesMut self, data) except -1:
     """Appends bytes."""
     cdef Argument given
-    if PyObject_CheckBuffer(data):
-        given.get_content(data, isinstance(data, BytesMut))
-    else:
-        given.get(data)     # TypeError
+    _get_bytes_like(&given, data)
     return _append(self, given.data, given.size)
 
 
@@ -628,10 +651,10 @@ cdef bint _set_slice_locked(
 cdef object _copied_part(BytesMut self, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step):
     """A copy of the part, as a Bytes."""
     cdef Cut cut
-    made = _made(NULL, NOTHING, 0)
+    made = move(_blank(False))
     if not _copy_part_locked(self, start, stop, step, &cut):
         raise MemoryError
-    _fill(made, &cut)
+    _fill(<PyObject*>made, &cut)
     return made
 
 
@@ -701,7 +724,9 @@ cdef Room _append_locked(BytesMut self, const void* data, size_t size) noexcept 
 
 
 cdef inline int _append(BytesMut self, const void* data, size_t size) except -1:
-    return _check_room(_append_locked(self, data, size))
+    while _is_away(_append_locked(self, data, size)):
+        pass
+    return 0
 
 
 cdef Room _repeat_locked(BytesMut self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
@@ -736,6 +761,13 @@ cdef Room _resize_locked(BytesMut self, Py_ssize_t length, bint adds, int byte) 
     return room
 
 
+cdef int _resize(BytesMut self, Py_ssize_t length, bint adds, value) except -1:
+    cdef int byte = _to_byte(value)
+    while _is_away(_resize_locked(self, length, adds, byte)):
+        pass
+    return 0
+
+
 cdef void _truncate_locked(BytesMut self, Py_ssize_t length) noexcept nogil:
     self._latch.lock()
     if length < self._end - self._at:
@@ -752,7 +784,7 @@ cdef float _to_float(number) except? -1:
     return <float>value
 
 
-cdef int _put_wide(BytesMut self, number, int n, bint is_big, bint signed) except -1:
+cdef int _put_wide(BytesMut self, number, Py_ssize_t n, bint is_big, bint signed) except -1:
     cdef unsigned char data[16]
     if n < 1 or n > 16:
         raise ValueError("an integer has 1 to 16 bytes")

@@ -2,6 +2,7 @@
 
 
 @cython.final
+@cython.no_gc_clear     # its pieces are of the buffers, and an exporter's release may use it; as in _Owner
 cdef class Reader(_Source):
     """Reader(*buffers)
     --
@@ -37,6 +38,9 @@ cdef class Reader(_Source):
             piece.storage = (<Bytes>part)._storage
             piece.data = <char*>(<Bytes>part)._data
             piece.length = (<Bytes>part)._length
+            self._tracked |= piece.storage.tracked
+            if piece.length > <size_t>PY_SSIZE_T_MAX - self._total:
+                raise OverflowError("a Reader cannot have so many bytes")
             self._total += piece.length
             self._count += 1
         self._buffers = tuple(held)
@@ -58,10 +62,13 @@ cdef class Reader(_Source):
     def copy_to(self, view, /):
         """Fills the whole of a writable buffer with the next bytes: how many. NotEnoughBytes if there are fewer."""
         cdef Target target
+        cdef object count
+        _check_open(self)
         target.get(view)
-        if target.size and _take_locked(self, target.data, target.size) == NULL:
+        count = target.size     # first, as there may be no memory for it
+        if not _take_all_locked(self, target.data, target.size):
             _raise_short(self, target.size)
-        return target.size
+        return count
 
     def take(self, Py_ssize_t n, /):
         """Takes the next n bytes as a Reader of their own, without copying. NotEnoughBytes if there are fewer."""
@@ -96,9 +103,13 @@ cdef class Reader(_Source):
     def readinto(self, buffer, /):
         """Takes as many bytes as there are and fit into a writable buffer: how many."""
         cdef Target target
+        cdef size_t size
+        cdef const char* after
         _check_open(self)
         target.get(buffer)
-        return _take_most_locked(self, target.data, target.size)
+        size = target.size
+        after = _take_most_locked(self, target.data, &size)
+        return _given(self, PyLong_FromUnsignedLongLong(size), size, after)
 
     def readinto1(self, buffer, /):
         """As readinto()."""
@@ -131,19 +142,25 @@ cdef class Reader(_Source):
             raise StopIteration
         return line
 
-    def seek(self, Py_ssize_t offset, int whence=0, /):
+    def seek(self, Py_ssize_t offset, Py_ssize_t whence=0, /):
         """Moves the cursor: from the beginning, with whence 1 from here, with 2 from the end; its position.
 
         Behind the end it stops there; ValueError before the beginning. O(buffers).
         """
-        cdef Py_ssize_t position
+        cdef Py_ssize_t before, position
+        cdef PyObject* made
         _check_open(self)
         if whence < 0 or whence > 2:
             raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+        before = _position_locked(self)
         position = _seek_locked(self, offset, whence)
         if position < 0:
             raise ValueError("cannot seek to before the beginning")
-        return position
+        made = PyLong_FromLongLong(position)
+        if made == NULL:
+            _seek_locked(self, before, 0)
+            reraise()
+        return move(made)
 
     def tell(self):
         """How many bytes have been taken."""
@@ -175,7 +192,7 @@ cdef class Reader(_Source):
         _check_open(self)
 
     def close(self):
-        """Gives up the buffers; all else but closing is a ValueError afterwards."""
+        """Gives up the buffers; reading is a ValueError afterwards."""
         drop(_close_locked(self, take(<PyObject*>_NO_BUFFERS)))     # last: an owner's end may call back
 
     @property
@@ -413,13 +430,24 @@ cdef Py_ssize_t _seek_locked(Reader self, Py_ssize_t offset, int whence) noexcep
     return position
 
 
-cdef Py_ssize_t _take_most_locked(Reader self, char* to, size_t size) noexcept nogil:
-    """Takes as many bytes as there are, at most that many: how many."""
+cdef bint _take_all_locked(Reader self, char* to, size_t size) noexcept nogil:
+    """Takes so many bytes; False if there are fewer. As _take_locked(), but the target may be memory of the source."""
+    cdef bint there
     self._latch.lock()
-    size = min(size, _left(self))
-    self._straddle(to, size, True)
+    there = self._straddle(to, size, True)
     self._latch.unlock()
-    return size
+    return there
+
+
+cdef const char* _take_most_locked(Reader self, char* to, size_t* size) noexcept nogil:
+    """Takes as many bytes as there are, at most that many, and says how many: where the cursor is now."""
+    cdef const char* after
+    self._latch.lock()
+    size[0] = min(size[0], _left(self))
+    self._straddle(to, size[0], True)
+    after = self._at
+    self._latch.unlock()
+    return after
 
 
 cdef Cutting _cut_file_locked(Reader self, size_t size, Extent extent, Cut* cut) noexcept nogil:
@@ -515,15 +543,21 @@ cdef class Writer:
     def write(self, data, /):
         """Appends the bytes: how many."""
         cdef Argument given
+        cdef object count
         _check_writable(self)
-        given.get(data)
+        _get_bytes_like(&given, data)
+        count = given.size      # first, as there may be no memory for it
         _append(self._target, given.data, given.size)
-        return given.size
+        return count
 
     def writelines(self, lines, /):
         """Appends the bytes of each of the lines."""
+        cdef Py_ssize_t count = 0
         for line in lines:
             self.write(line)
+            count += 1
+            if count % AT_A_TIME == 0 and let_others_in() < 0:
+                reraise()
 
     def writable(self):
         """True."""

@@ -9,8 +9,8 @@ cdef class _Source:
 
     def advance(self, Py_ssize_t n, /):
         """Goes on by n bytes. NotEnoughBytes if there are fewer. O(1)."""
-        if n < 0:
-            raise ValueError(_NEGATIVE)
+        if n <= 0:
+            _check_number(self, n)
         if not _skip_locked(self, n):
             _raise_short(self, n)
 
@@ -256,35 +256,35 @@ cdef class _Source:
 
     # --- integers of any width ---
 
-    def get_uint(self, int n, /):
+    def get_uint(self, Py_ssize_t n, /):
         """Takes the next n bytes, 1 to 16: an unsigned integer, big-endian. NotEnoughBytes if there are fewer."""
         return _get_wide(self, n, True, False, False)
 
-    def get_int(self, int n, /):
+    def get_int(self, Py_ssize_t n, /):
         """Takes the next n bytes, 1 to 16: a signed integer, big-endian. NotEnoughBytes if there are fewer."""
         return _get_wide(self, n, True, True, False)
 
-    def get_uint_le(self, int n, /):
+    def get_uint_le(self, Py_ssize_t n, /):
         """Takes the next n bytes, 1 to 16: an unsigned integer, little-endian. NotEnoughBytes if there are fewer."""
         return _get_wide(self, n, False, False, False)
 
-    def get_int_le(self, int n, /):
+    def get_int_le(self, Py_ssize_t n, /):
         """Takes the next n bytes, 1 to 16: a signed integer, little-endian. NotEnoughBytes if there are fewer."""
         return _get_wide(self, n, False, True, False)
 
-    def try_get_uint(self, int n, /):
+    def try_get_uint(self, Py_ssize_t n, /):
         """As get_uint(), but None if there are fewer bytes."""
         return _get_wide(self, n, True, False, True)
 
-    def try_get_int(self, int n, /):
+    def try_get_int(self, Py_ssize_t n, /):
         """As get_int(), but None if there are fewer bytes."""
         return _get_wide(self, n, True, True, True)
 
-    def try_get_uint_le(self, int n, /):
+    def try_get_uint_le(self, Py_ssize_t n, /):
         """As get_uint_le(), but None if there are fewer bytes."""
         return _get_wide(self, n, False, False, True)
 
-    def try_get_int_le(self, int n, /):
+    def try_get_int_le(self, Py_ssize_t n, /):
         """As get_int_le(), but None if there are fewer bytes."""
         return _get_wide(self, n, False, True, True)
 
@@ -361,7 +361,7 @@ cdef inline const char* _take_locked(_Source self, void* to, size_t n) noexcept 
     cdef const char* after = NULL
     self._latch.lock()
     if n <= <size_t>(self._end - self._at):
-        memcpy(to, self._at, n)
+        copy_few(to, self._at, n)
         self._at += n
         after = self._at
     elif self._straddle(<char*>to, n, True):
@@ -468,6 +468,14 @@ cdef object _nothing(_Source self):
     return None
 
 
+cdef int _check_number(_Source self, Py_ssize_t n) except -1:
+    """For a number of bytes that is not positive: a closed Reader has not even none."""
+    if n < 0:
+        raise ValueError(_NEGATIVE)
+    _nothing(self)
+    return 0
+
+
 cdef int _raise_short(_Source self, Py_ssize_t requested) except -1:
     _nothing(self)
     raise NotEnoughBytes(requested=requested, available=_left_locked(self))
@@ -481,7 +489,7 @@ cdef int _raise_uncut(_Source self, Cutting how, Py_ssize_t requested) except -1
     return _raise_short(self, requested)
 
 
-cdef object _get_wide(_Source self, int n, bint is_big, bint signed, bint tries):
+cdef object _get_wide(_Source self, Py_ssize_t n, bint is_big, bint signed, bint tries):
     cdef unsigned char data[16]
     cdef const char* after
     cdef uint64_t number
@@ -513,25 +521,27 @@ cdef object _get_varint(_Source self, bint tries):
     _raise_short(self, _left_locked(self) + 1)
 
 
-cdef inline void _fill(made, Cut* cut) noexcept:
+cdef inline void _fill(PyObject* made, Cut* cut) noexcept:
     """Gives an empty Bytes that nobody else has what was taken."""
     (<Bytes>made)._storage = cut.storage
     (<Bytes>made)._data = cut.data
     (<Bytes>made)._length = cut.length
-    if cut.storage != NULL and cut.storage.owner != NULL:
-        PyObject_GC_Track(<PyObject*>made)
+    if cut.storage != NULL and cut.storage.tracked:
+        PyObject_GC_Track(made)
 
 
 cdef object _get_bytes(_Source self, Py_ssize_t n, bint tries):
     cdef Cut cut
     cdef Cutting how
-    if n < 0:
-        raise ValueError(_NEGATIVE)
-    made = _made(NULL, NOTHING, 0)      # first: what has been taken must not be lost for want of memory
+    cdef PyObject* made
+    if n <= 0:
+        _check_number(self, n)
+    made = _blank(self._tracked)    # first: what has been taken must not be lost for want of memory
     how = _cut_locked(self, n, False, &cut)
     if how == TAKEN:
         _fill(made, &cut)
-        return made
+        return move(made)
+    drop(made)
     if how == SHORT and tries:
         return _nothing(self)
     _raise_uncut(self, how, n)
@@ -541,14 +551,16 @@ cdef object _get_until(_Source self, delimiter, bint tries):
     cdef Argument given
     cdef Cut cut
     cdef Cutting how
+    cdef PyObject* made
     given.get(delimiter)
     if given.size == 0:
         raise ValueError("empty delimiter")
-    made = _made(NULL, NOTHING, 0)
+    made = _blank(self._tracked)
     how = _cut_until_locked(self, given.data, given.size, &cut)
     if how == TAKEN:
         _fill(made, &cut)
-        return made
+        return move(made)
+    drop(made)
     if how == SHORT and tries:
         return _nothing(self)
     _raise_uncut(self, how, _left_locked(self) + 1)

@@ -35,6 +35,7 @@ from ferrule._core.gc cimport (
     traverseproc,
     visitproc,
 )
+from ferrule._core.interrupt cimport AT_A_TIME, let_others_in
 from ferrule._core.latch cimport Latch
 from ferrule._core.owned cimport drop, move, release_shared, retain, take
 from ferrule._core.parking cimport (
@@ -78,7 +79,6 @@ from ferrule.errors import MISSING, Disconnected, Empty, Full, Timeout
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
     PyObject* Py_None
-    int PyErr_CheckSignals() noexcept
     void PyErr_SetNone(object) noexcept
     PyObject** items_of "PySequence_Fast_ITEMS"(list) noexcept
     PyObject* next_of "PyIter_Next"(object) noexcept
@@ -92,7 +92,6 @@ cdef enum Answer:           # of a locked section, besides the outcomes of an at
     NO_MEMORY
 
 cdef enum:
-    AT_A_TIME = 1024        # items that send_many() sends before it lets other threads and signals in
     UNINTERRUPTED = 128     # items that a task takes by `async for` or recv_many() before it lets its loop run once
 
 cdef struct Glance:             # a channel at one moment
@@ -120,6 +119,7 @@ cdef class _End             # declared here, defined below
 cdef class _Channel:
     """What all ends share."""
     cdef Py_ssize_t _capacity           # constant; 0: a rendezvous, PY_SSIZE_T_MAX: unbounded
+    cdef Shared[int] _has_met_tasks          # set under the latch, for good; see _is_among_threads()
     # all else: under the latch
     cdef Latch _latch
     cdef Items _items                   # owned references
@@ -432,6 +432,8 @@ cdef class _Channel:
         if place == TRY:
             return BUSY
         link(queue, node, place)
+        if node.waiter.task != NULL:
+            self._has_met_tasks.store(True, relaxed)
         self._waits += place != FRONT
         return LINKED
 
@@ -615,6 +617,15 @@ cdef bint _pauses(Waiter* waiter) noexcept:
     return end._lively.exchange(False, relaxed) and end._channel._is_first_locked(end)
 
 
+cdef bint _is_among_threads(Waiter* waiter) noexcept:
+    """Whether a thread looks for its turn before it sleeps: where no task has ever waited.
+
+    A task has to be woken by its loop, and that by the system. A thread that sleeps meanwhile finds many items, or room
+    for many; one that is there at once finds one, and each costs a wake-up.
+    """
+    return not (<_End><PyObject*>waiter.token)._channel._has_met_tasks.load(relaxed)
+
+
 cdef bint _rests(Waiter* waiter) noexcept:
     return _has_taken_much(<_End>waiter.target)
 
@@ -702,15 +713,8 @@ cdef int _attempt_send_many(Waiter* waiter, Place place) noexcept:
         wake(&woken)
         _was_worth_it(waiter)
         _sent_one(waiter)
-        if batch._sent % AT_A_TIME == 0 and _let_others_in() < 0:
+        if batch._sent % AT_A_TIME == 0 and let_others_in() < 0:
             return FAILED
-
-
-cdef int _let_others_in() noexcept:
-    """In a loop that may go on for ever without running Python: other threads, and signal handlers, which may raise."""
-    with nogil:
-        pass
-    return PyErr_CheckSignals()
 
 
 cdef bint _sent_one(Waiter* waiter) noexcept:
@@ -799,7 +803,9 @@ cdef PyObject* _give_permit(Waiter* waiter) noexcept:
 cdef Operation _operation(const char* name, Attempt attempt, Expire expire, Result result):
     cdef Operation operation = new_operation(name, attempt, _abandon, _pass_on, result, expire)
     operation.is_event = True
+    operation.hides_item = True
     operation.pauses = _pauses
+    operation.spins = _is_among_threads
     return operation
 
 

@@ -240,7 +240,7 @@ cdef class Sender(_SendFace):
                     error.sent = sent
                     raise
             sent += 1
-            if sent % AT_A_TIME == 0 and _let_others_in() < 0:
+            if sent % AT_A_TIME == 0 and let_others_in() < 0:
                 reraise()
         return sent
 

@@ -21,6 +21,7 @@ from cpython.number cimport PyNumber_Index
 from cpython.object cimport Py_EQ, PyObject, PyObject_Hash, PyObject_RichCompareBool
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
+from ferrule._core.bound cimport quicken_with
 from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_timeout
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
@@ -852,6 +853,7 @@ replace_gc_slots(ConcurrentSet, _traverse, _clear)
 inherit_dealloc(ConcurrentMap, _Sharded)
 inherit_dealloc(ConcurrentSet, _Sharded)
 recycle(Entry)
+quicken_with(Entry)
 seal(_Sharded)
 seal(_Answer)
 seal(Entry)

@@ -1,6 +1,7 @@
 """Who waits for whom: `deadlocks()` looks for threads and tasks that wait for each other's holds.
 
-It looks at whatever of ferrule can be held: Mutex, RWLock, the entries of a ConcurrentMap.
+It looks at whatever of ferrule can be held: Mutex (also for who was notified by a Condition and wants it back), RWLock,
+the entries of a ConcurrentMap.
 """
 
 from __future__ import annotations
@@ -65,15 +66,20 @@ def deadlocks() -> list[list[Held]]:
     has debug=True, or FERRULE_DEBUG=1 was set; without it only what is held exclusively. O(waits x holds).
     """
     asleep = [
-        _Wait(serial, thread, ident, context, target, [_Owner(*owner) for owner in target._holders(item)])
+        _Wait(serial, thread, ident, context, wanted, [_Owner(*owner) for owner in wanted._holders(item)])
         for serial, thread, ident, context, target, item in waits()
-        if hasattr(type(target), "_holders")
+        if hasattr(type(wanted := _wanted(target, item)), "_holders")
     ]
     # Who is still in the same wait has been in it all the while, so what it held it still holds.
     still = {serial for serial, *_ in waits()}
     asleep = [wait for wait in asleep if wait.serial in still]
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return [_described(cycle, names) for cycle in _cycles(asleep)]
+
+
+def _wanted(target: Any, item: Any) -> Any:
+    """What a sleeper waits for: who was notified by a Condition wants its mutex."""
+    return target._wanted(item) if hasattr(type(target), "_wanted") else target
 
 
 def _cycles(asleep: list[_Wait]) -> list[list[_Wait]]:

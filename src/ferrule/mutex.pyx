@@ -15,13 +15,19 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release
+from ferrule._core.bound cimport quicken_async_with, quicken_with
 from ferrule._core.coroutine cimport new_coroutine
 from ferrule._core.deadline cimport NEVER, SECOND, now, parse_seconds, parse_timeout
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
+    PyObject_GC_UnTrack,
     clear_slot,
+    dealloc_slot,
+    destructor,
+    free_object,
     inherit_dealloc,
     inquiry,
+    replace_dealloc,
     replace_gc_slots,
     traverse_slot,
     traverseproc,
@@ -34,6 +40,7 @@ from ferrule._core.parking cimport (
     CLAIMED,
     DONE,
     FAILED,
+    FRONT,
     HANDED,
     LINKED,
     TRY,
@@ -314,6 +321,8 @@ cdef class Mutex:
                     if self._queue.head == NULL:
                         self._word.store(word & ~<uintptr_t>PARKED, release)
                 else:
+                    if place == FRONT and waiter.task != NULL:
+                        waiter.patience = 0     # a task that was let go in vain has lost a turn of its loop
                     link(&self._queue, &waiter.node, place)
                     outcome = LINKED
         self._latch.unlock()
@@ -542,6 +551,10 @@ cdef int _release(Mutex mutex, _Guard guard, bint fair) except -1:
 cdef bint _release_quietly(_Guard guard) noexcept:
     """Whether the guard was still in force."""
     cdef WakeList woken
+    cdef uintptr_t word = _token(guard, 0)
+    # Release: as in _Guard.release().
+    if guard._mutex._word.compare_exchange_strong(word, 0, release, relaxed):
+        return True
     woken.head = woken.tail = NULL
     if not guard._mutex._release_locked(<PyObject*>guard, False, &woken):
         return False
@@ -650,11 +663,12 @@ cdef int _attempt_acquire(Waiter* waiter, Place place) noexcept:
 
 cdef int _begin_async(Waiter* waiter, uintptr_t flags) noexcept:
     """The first step of a task: it is the owner, and its guard is made before anything is taken."""
-    cdef _Guard guard
+    cdef _Guard guard = None
     try:
         guard = _new_async_guard(<Mutex>waiter.target)
     except BaseException as error:
         set_raised(error)
+    if guard is None:
         return FAILED
     Py_INCREF(guard)
     waiter.item = <PyObject*>guard
@@ -678,11 +692,14 @@ cdef int _attempt_async_enter(Waiter* waiter, Place place) noexcept:
 
 cdef int _attempt_async_retake(Waiter* waiter, Place place) noexcept:
     cdef _Guard guard = <_Guard>waiter.item
+    cdef bint claimed = False
     if waiter.token == 0:       # the first step
         try:
             _claim_back(guard)
-        except RuntimeError as error:
+            claimed = True
+        except BaseException as error:
             set_raised(error)
+        if not claimed:
             return FAILED
         waiter.token = _token(guard, 0)
         waiter.thread = guard._thread
@@ -691,21 +708,23 @@ cdef int _attempt_async_retake(Waiter* waiter, Place place) noexcept:
 
 
 cdef int _attempt_async_lend(Waiter* waiter, Place place) noexcept:
+    cdef int outcome = FAILED
     try:
         _lend(<_Guard>waiter.item)
-    except RuntimeError as error:
+        outcome = DONE
+    except BaseException as error:
         set_raised(error)
-        return FAILED
-    return DONE
+    return outcome
 
 
 cdef int _attempt_async_leave(Waiter* waiter, Place place) noexcept:
+    cdef int outcome = FAILED
     try:
         _leave(<Mutex>waiter.target, owner_thread(), owner_context())
-    except RuntimeError as error:
+        outcome = DONE
+    except BaseException as error:
         set_raised(error)
-        return FAILED
-    return DONE
+    return outcome
 
 
 cdef int _attempt_async_leave_guard(Waiter* waiter, Place place) noexcept:
@@ -814,6 +833,7 @@ cdef int _clear(PyObject* slot) noexcept:
 
 
 replace_gc_slots(Mutex, _traverse, _clear)
+quicken_with(Mutex)
 
 
 include "mutex_condition.pxi"

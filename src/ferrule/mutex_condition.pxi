@@ -5,7 +5,7 @@ everybody else. So is the way back of a thread: notify() moves it from the one q
 does, because it would wake up to find that the notifier still has the lock. A task is claimed and tries: its loop turns
 later, when the lock is mostly free, and one turn then serves all that were notified.
 """
-from ferrule._core.parking cimport AHEAD, BACK, FRONT, PARKED as ASLEEP, SPIN, draw_patience, length, unlink
+from ferrule._core.parking cimport AHEAD, BACK, PARKED as ASLEEP, SPIN, draw_patience, length, unlink
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -23,6 +23,7 @@ cdef struct Progress:       # of a wait; under the mutex's latch while the waite
     bint notified   # and has not used it
     bint queued     # has a place in the mutex's queue, to which it goes back: the first
     bint expired    # the time is up
+    bint listens    # has run signal handlers since it was queued: while its claim word says SPIN it still does
     bint over       # an exception ends it, once it has the lock again
 
 # Invariants
@@ -136,6 +137,10 @@ cdef class Condition:
     def __reduce__(self):
         raise TypeError("cannot pickle or copy a ferrule.Condition")
 
+    def _wanted(self, _Wait item not None, /):
+        """What that wait is for, as ferrule.debug asks for it: the mutex, or None as long as it was not notified."""
+        return self._mutex if self._wants_back_locked(item) else None
+
     def _state(self):
         """For tests: each waiter for a notification as ("thread" | "task", claim)."""
         return claims_of(self, _copy_claims_of_condition)
@@ -159,6 +164,7 @@ cdef class Condition:
         cdef bint holds = True
         self._mutex._latch.lock()
         refresh(&self._queue)
+        _progress(waiter).listens = False
         if _progress(waiter).stage == WAITS:    # queued before a fork()
             link(&self._queue, &waiter.node, FRONT)
         else:
@@ -166,6 +172,7 @@ cdef class Condition:
             holds = (word ^ waiter.token) & ~<uintptr_t>(PARKED | ENTERED) == 0
             if holds:
                 _progress(waiter).stage = WAITS
+                _progress(waiter).notified = False
                 link(&self._queue, &waiter.node, BACK)
                 if word & ENTERED:
                     _push_open(self._mutex, _guard_in(word))
@@ -206,8 +213,16 @@ cdef class Condition:
         stays = _progress(waiter).stage == WAITS
         if stays:
             stays = waiter.claim.compare_exchange_strong(seen, SPIN, acq_rel, relaxed)
+            _progress(waiter).listens = stays
         self._mutex._latch.unlock()
         return stays
+
+    cdef bint _wants_back_locked(self, _Wait wait) noexcept nogil:
+        cdef bint wants
+        self._mutex._latch.lock()
+        wants = wait._progress.stage == RETURNS
+        self._mutex._latch.unlock()
+        return wants
 
     cdef Py_ssize_t _length_locked(self) noexcept nogil:
         cdef Py_ssize_t count
@@ -423,11 +438,16 @@ cdef inline Place _enqueue(Waiter* waiter, int64_t begin) noexcept nogil:
     return AHEAD if waiter.task == NULL and waiter.mailbox != NULL else BACK
 
 
+cdef inline bint _is_listening(Waiter* waiter) noexcept nogil:
+    """Whether its thread runs signal handlers, which may want the lock."""
+    return _progress(waiter).listens and waiter.claim.load(relaxed) == SPIN
+
+
 cdef void _notify_first(Mutex mutex, WaitQueue* queue, Py_ssize_t count, WakeList* woken) noexcept nogil:
     """Notifies so many waiters of the condition that has the queue; the mutex is to be unpinned.
 
-    A thread that sleeps goes to the mutex's queue if there is a hold, whose end wakes who is there, or if others are
-    queued, of whom one is on the way to the lock then. Else it is claimed, as tasks are.
+    A thread goes to the mutex's queue if there is a hold, whose end wakes who is there, or if others are queued, of
+    whom one is on the way to the lock then. Else, or if it runs signal handlers, it is claimed, as tasks are.
     """
     cdef Waiter* waiter
     cdef bint held = _pin(mutex) != 0
@@ -438,7 +458,7 @@ cdef void _notify_first(Mutex mutex, WaitQueue* queue, Py_ssize_t count, WakeLis
         waiter = queue.head.waiter
         _progress(waiter).stage = RETURNS
         _progress(waiter).notified = True
-        if waiter.task == NULL and waiter.claim.load(relaxed) == ASLEEP and (held or mutex._queue.head != NULL):
+        if waiter.task == NULL and not _is_listening(waiter) and (held or mutex._queue.head != NULL):
             begin = begin if begin else now()
             unlink(&waiter.node)
             link(&mutex._queue, &waiter.node, _enqueue(waiter, begin))
@@ -528,19 +548,20 @@ cdef int _end_round(_Wait wait, Waiter* waiter) noexcept:
         outcome = DONE
     if outcome == BUSY and progress.expired:
         outcome = _raise_timeout(waiter)
-    if outcome != FAILED:       # else the notification is passed on
+    if outcome == DONE:         # else it is passed on, unless the wait goes on
         progress.notified = False
     return outcome
 
 
 cdef int _look(_Wait wait) noexcept:
     """Asks the predicate: DONE, FAILED, or BUSY if it says no."""
+    cdef int outcome = FAILED
     try:
         wait._value = wait._predicate()
-        return DONE if wait._value else BUSY
+        outcome = DONE if wait._value else BUSY
     except BaseException as error:
         set_raised(error)
-        return FAILED
+    return outcome
 
 
 cdef int _raise_not_held() noexcept:
@@ -632,15 +653,15 @@ cdef int _traverse_condition(PyObject* slot, visitproc visit, void* arg) noexcep
 
 cdef PyObject* _new_condition_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
     """aio.Condition(...): a new condition, and its face."""
+    cdef AsyncCondition face = None
     try:
         face = _face_of_condition(Condition(*<tuple>args, **(<dict>kwargs if kwargs != NULL else {})))
     except BaseException as error:
         set_raised(error)
-        return NULL
-    Py_INCREF(face)
-    return <PyObject*>face
+    return take(<PyObject*>face) if face is not None else NULL
 
 
 replace_gc_slots(Condition, _traverse_condition, NULL)
+quicken_with(Condition)
 replace_new(AsyncCondition, _new_condition_face)
 seal(_Wait)

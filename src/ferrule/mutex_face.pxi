@@ -89,13 +89,13 @@ cdef inline AsyncMutex _face_of(Mutex mutex):
 
 cdef PyObject* _new_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
     """aio.Mutex(...): a new mutex, and its face."""
+    cdef AsyncMutex face = None
     try:
         face = _face_of(Mutex(*<tuple>args, **(<dict>kwargs if kwargs != NULL else {})))
     except BaseException as error:
         set_raised(error)
-        return NULL
-    Py_INCREF(face)
-    return <PyObject*>face
+    return take(<PyObject*>face) if face is not None else NULL
 
 
 replace_new(AsyncMutex, _new_face)
+quicken_async_with(AsyncMutex)

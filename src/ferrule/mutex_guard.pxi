@@ -203,11 +203,28 @@ cdef int _traverse_guard(PyObject* slot, visitproc visit, void* arg) noexcept:
     return stopped if stopped else _cython_guard_traverse(slot, visit, arg)
 
 
+cdef destructor _cython_guard_dealloc = dealloc_slot(_Guard)
+
+
+cdef void _dealloc_guard(PyObject* slot) noexcept:
+    """Of most guards the hold has ended: then there is no need for what Cython does around __dealloc__."""
+    cdef PyObject* mutex = <PyObject*>(<_Guard>slot)._mutex
+    if mutex == Py_None or _guard_in((<Mutex>mutex)._word.load(relaxed)) == slot:
+        _cython_guard_dealloc(slot)
+        return
+    PyObject_GC_UnTrack(slot)
+    drop(mutex)
+    drop((<_Guard>slot)._context)
+    free_object(slot)
+
+
+replace_dealloc(_Guard, _dealloc_guard)
 replace_gc_slots(_Guard, _traverse_guard, NULL)
 replace_gc_slots(MutexGuard, _traverse_guard, NULL)
 replace_gc_slots(AsyncMutexGuard, _traverse_guard, NULL)
 inherit_dealloc(MutexGuard, _Guard)
 inherit_dealloc(AsyncMutexGuard, _Guard)
+quicken_with(MutexGuard)
 recycle(MutexGuard)
 recycle(AsyncMutexGuard)
 seal(_Guard)

@@ -40,6 +40,15 @@ cdef extern from *:
         return first == 1;
     }
 
+    // memcpy() that calls nothing for the sizes that numbers have.
+    inline void copy_few(void* to, const void* from, size_t n) noexcept {
+        if (n == 4) std::memcpy(to, from, 4);
+        else if (n == 2) std::memcpy(to, from, 2);
+        else if (n == 1) std::memcpy(to, from, 1);
+        else if (n == 8) std::memcpy(to, from, 8);
+        else std::memcpy(to, from, n);
+    }
+
     // From the machine's order to that one, or back.
     template <class Number> Number big(Number number) noexcept {
         return is_little() ? reversed_number(number) : number;
@@ -50,6 +59,7 @@ cdef extern from *:
     }
     #endif
     """
+    void copy_few "ferrule::copy_few"(void*, const void*, size_t) noexcept nogil
     T big "ferrule::big" [T](T) noexcept nogil
     T little "ferrule::little" [T](T) noexcept nogil
 

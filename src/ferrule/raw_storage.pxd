@@ -27,6 +27,7 @@ cdef struct Storage:
     PyObject* owner         # constant: NULL for memory of our own
     int width               # constant: of the first capacity, original_width()
     bint writable           # constant: it is somebody else's, who may write it
+    bint tracked            # constant: the owner may be part of a cycle, so the collector must know the handles
 
 
 cdef inline Storage* new_storage(size_t capacity, int width) noexcept nogil:
@@ -43,6 +44,7 @@ cdef inline Storage* new_storage(size_t capacity, int width) noexcept nogil:
     storage.owner = NULL
     storage.width = width
     storage.writable = False
+    storage.tracked = False
     return storage
 
 

@@ -9,13 +9,15 @@ from ferrule._core.parking cimport Place, Waiter, WaitQueue, WakeList
 
 cdef class RWLock:
     cdef Shared[uint32_t] _word         # see rwlock.pyx; with PARKED set it changes only under the latch
+    # Beside the word, of which each hold looks at it. Constant: by the address of a hold's first guard, who took it;
+    # None: no debug.
+    cdef dict _records
     cdef Latch _latch
     cdef uint32_t _holding_back         # under the latch: waiters in _queue that newcomers must not pass
     cdef Shared[PyObject*] _exclusive   # borrowed: the first guard of the write or upgradable hold; see rwlock.pyx
     cdef WaitQueue _queue               # under the latch
     cdef WaitQueue _upgrades            # under the latch: who has the upgradable hold and waits for readers to leave
     cdef object _value                  # an owned slot: under the latch by writers, read beside a hold
-    cdef dict _records                  # constant: by the address of a hold's first guard, who took it; None: no debug
     cdef object __weakref__
 
     cdef void _refresh(self) noexcept nogil

@@ -18,11 +18,17 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 
 from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release
+from ferrule._core.bound cimport quicken_with
 from ferrule._core.coroutine cimport new_coroutine
 from ferrule._core.deadline cimport NEVER, SECOND, now, parse_timeout
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
+    PyObject_GC_UnTrack,
+    dealloc_slot,
+    destructor,
+    free_object,
     inherit_dealloc,
+    replace_dealloc,
     replace_gc_slots,
     traverse_slot,
     traverseproc,
@@ -321,6 +327,8 @@ cdef class RWLock:
             # Acquire: from the holds that have ended; who is handed the lock later has it through the latch.
             elif word & PARKED or self._word.compare_exchange_strong(word, word | PARKED, acq_rel, acquire):
                 outcome = LINKED
+                if place == FRONT and waiter.task != NULL:
+                    waiter.patience = 1     # let go in vain it has lost a turn of its loop: it is handed the lock
                 link(&self._queue, &waiter.node, place)
                 if hold != UPGRADABLE:
                     self._holding_back += 1
@@ -615,6 +623,23 @@ cdef int _traverse_guard(PyObject* slot, visitproc visit, void* arg) noexcept:
     return stopped if stopped else _cython_guard_traverse(slot, visit, arg)
 
 
+cdef destructor _cython_guard_dealloc = dealloc_slot(_Guard)
+
+
+cdef void _dealloc_guard(PyObject* slot) noexcept:
+    """Of most guards the hold has ended: then there is no need for what Cython does around __dealloc__."""
+    cdef PyObject* lock = <PyObject*>(<_Guard>slot)._lock
+    if lock == Py_None or (<_Guard>slot)._first is None and _holds(<_Guard>slot):
+        _cython_guard_dealloc(slot)
+        return
+    PyObject_GC_UnTrack(slot)
+    drop(lock)
+    drop(<PyObject*>(<_Guard>slot)._first)
+    drop(<PyObject*>(<_Guard>slot)._before)
+    drop((<_Guard>slot)._context)
+    free_object(slot)
+
+
 cdef PyObject* _new_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
     """aio.RWLock(...): a new lock, and its face."""
     cdef AsyncRWLock face = None
@@ -631,12 +656,15 @@ cdef int _finish_class(type cls) except -1:
     inherit_dealloc(cls, _Guard)
     recycle(cls)
     seal(cls)
+    if hasattr(cls, "__enter__"):
+        quicken_with(cls)
     return 0
 
 
 replace_gc_slots(RWLock, _traverse, NULL)
 replace_new(AsyncRWLock, _new_face)
 replace_gc_slots(_Guard, _traverse_guard, NULL)
+replace_dealloc(_Guard, _dealloc_guard)
 seal(_Guard)
 seal(_WriteGuard)
 seal(_UpgradableGuard)

@@ -1,11 +1,12 @@
 """BytesMut as the buffer of an asyncio.BufferedProtocol: frames are cut while the transport still holds its view."""
 
 import asyncio
+import gc
 import ssl
 
 import pytest
 
-from ferrule import BytesMut
+from ferrule import Bytes, BytesMut, Reader
 from tests.support.driver import run
 
 FRAMES = [bytes([n & 255]) * (n * 37 % 3000) for n in range(300)]
@@ -87,3 +88,39 @@ def test_frames_are_cut_inside_buffer_updated(loop_name, least, tls):
     assert len(receiver.frames) == len(FRAMES)
     assert receiver.frames == FRAMES  # none has changed since it was cut
     assert receiver.buffer == b""
+
+
+def test_slices_are_sent_as_memoryviews(loop_name):
+    """A transport of asyncio takes bytes, bytearray and memoryview, and keeps what it cannot send at once."""
+
+    async def main():
+        received = BytesMut()
+        ended = asyncio.get_running_loop().create_future()
+
+        async def collect(reader, writer):
+            while data := await reader.read(10_000):
+                received.put(data)
+            writer.close()
+            ended.set_result(None)
+
+        server = await asyncio.start_server(collect, "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+            owner = bytearray(STREAM)
+            whole = Bytes.from_owner(owner)
+            for start in range(0, len(whole), 50_000):
+                part = whole[start : start + 50_000]
+                writer.write(memoryview(part[:100]))
+                writer.writelines([memoryview(chunk) for chunk in Reader(part[100:20_000], part[20_000:]).chunks()])
+                del part
+            del whole
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            await asyncio.wait_for(ended, 60)
+        del writer
+        gc.collect()
+        owner.append(1)  # nobody has an export any more
+        return received.freeze()
+
+    assert run(main(), loop_name) == STREAM

@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 import threading
+import time
 import weakref
 
 import pytest
@@ -353,6 +354,29 @@ class TestWaitFor:
                 await stepper.finish()
             assert len(asked) == 1
             assert mutex._state() == TAKEN
+
+        run(main(), loop_name)
+
+    def test_notified_and_then_timed_out_it_passes_the_notification_on(self, loop_name):
+        async def main():
+            condition = Condition()
+
+            async def impatient():
+                async with condition.aio:
+                    await condition.aio.wait_for(lambda: False, timeout=0.05)
+
+            async def patient():
+                async with condition.aio:
+                    await condition.aio.wait()
+
+            tasks = [asyncio.create_task(impatient()), asyncio.create_task(patient())]
+            await turns()
+            async with condition.aio:
+                condition.aio.notify()
+                time.sleep(0.1)  # the time is up when it looks
+            with pytest.raises(Timeout):
+                await tasks[0]
+            await asyncio.wait_for(tasks[1], HANG)
 
         run(main(), loop_name)
 

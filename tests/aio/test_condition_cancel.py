@@ -5,11 +5,12 @@ import gc
 
 import pytest
 
-from ferrule import Condition, Mutex
+from ferrule import Condition, Mutex, Timeout
 from tests.support.conditions import notify, notify_async, waiting, waiting_thread, waits
-from tests.support.driver import LoopThread, Stepper, complete, run, turns
+from tests.support.driver import HandLoop, LoopThread, Stepper, complete, run, turns
 from tests.support.mutexes import FREE
 from tests.support.race import HANG, eventually, spawn
+from tests.support.waits import LONG
 
 
 async def before(stepper, condition):
@@ -275,3 +276,77 @@ class TestRealTasks:
             assert mutex._state() == FREE
 
         run(main(), loop_name)
+
+
+class TestTimeouts:
+    """The time is up at each moment around the notification: it is used, or it goes to the next waiter."""
+
+    @pytest.mark.parametrize(
+        ("call", "moment"),
+        [
+            ("wait", "before"),
+            ("wait", "notified"),
+            ("wait", "posted"),
+            ("wait", "delivered"),
+            ("wait", "locked"),
+            ("wait_for", "before"),
+            ("wait_for", "locked"),
+        ],
+    )
+    def test_a_notification_is_used_or_goes_to_the_next(self, call, moment, mutex, condition):
+        loop = HandLoop()
+
+        def settle():
+            while loop.due or any(stepper.future and stepper.future.done() for stepper in steppers):
+                loop.turn()
+                with loop.running():
+                    for stepper in steppers:
+                        if stepper.future and stepper.future.done():
+                            stepper.step()
+
+        with loop.running():
+            guard = complete(mutex.aio.lock())
+            face, never = condition.aio, lambda: False
+            impatient = Stepper(face.wait(timeout=LONG) if call == "wait" else face.wait_for(never, timeout=LONG))
+            impatient.step()
+            (timer,) = loop.timers
+            complete(mutex.aio.acquire())
+            patient = Stepper(face.wait())
+            patient.step()
+        steppers = [impatient, patient]
+        assert waiting(condition) == ["task", "task"]
+        match moment:
+            case "notified":
+                mutex.acquire()
+                condition.notify()
+            case "posted":
+                spawn(notify, condition).result()
+            case "delivered":
+                spawn(notify, condition).result()
+                loop.turn()
+            case "locked":
+                mutex.acquire()
+                condition.notify()
+                settle()  # it has tried for the lock, and waits for that
+        loop.fire(timer)
+        if moment in ("notified", "locked"):
+            mutex.release()
+        settle()
+        assert impatient.done
+        assert guard.value == "value", "it holds the lock again"
+        guard.release()
+        settle()
+        if call == "wait" and moment != "before":
+            assert impatient.result() is None, "it was notified in time"
+        else:
+            with pytest.raises(Timeout):
+                impatient.result()
+            assert patient.done is (moment != "before")
+        if not patient.done:
+            assert waiting(condition) == ["task"]
+            spawn(notify, condition).result()
+            settle()
+        assert patient.result() is None
+        mutex.release()
+        assert waiting(condition) == []
+        assert mutex._state() == FREE

@@ -1,14 +1,10 @@
-"""The RWLock under all that an interpreter can be told to check, and with every allocation failing in turn."""
+"""An RWLock where every allocation fails in turn."""
 
 import sys
 
 import pytest
 
 from tests.support.leaks import in_subprocess
-from tests.support.settings import SETTINGS, run_under
-
-TESTS = [f"tests/{name}.py" for name in ("unit/test_rwlock", "unit/test_rwlock_guard", "aio/test_rwlock_aio")]
-
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -23,64 +19,6 @@ without_memory = pytest.mark.parametrize(
         ),
     ],
 )
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_the_contract_holds_under(setting):
-    run_under(setting, TESTS)
-
-
-def test_uvloops_debug_mode():
-    pytest.importorskip("uvloop", reason="uvloop is not installed here")
-    in_subprocess(
-        """
-        import asyncio
-        from ferrule import RWLock, Timeout
-        from tests.support.driver import run, turns
-        from tests.support.race import spawn
-        from tests.support.rwlocks import FREE, TAKE_ASYNC
-
-        async def main():
-            assert asyncio.get_running_loop().get_debug()
-            lock = RWLock(0)
-
-            async def count():
-                for _ in range(50):
-                    async with lock.aio.upgradable_read() as guard, guard.upgraded() as writer:
-                        value = writer.value
-                        await asyncio.sleep(0)
-                        writer.value = value + 1
-                    try:
-                        async with lock.aio.read(timeout=1e-6) as guard, guard.unlocked():
-                            await asyncio.sleep(0)
-                    except Timeout:
-                        pass
-
-            async def visit(take):
-                async with take(lock):
-                    await asyncio.sleep(0)
-
-            tasks = [asyncio.create_task(count()) for _ in range(10)]
-            doomed = [asyncio.create_task(visit(take)) for take in TAKE_ASYNC.values() for _ in range(3)]
-            await turns()
-            for task in doomed:
-                task.cancel()
-            await asyncio.wait([*tasks, *doomed])
-            for task in tasks:
-                task.result()
-            guard = lock.write()
-            waiting = asyncio.create_task(lock.aio.read())
-            await turns()
-            spawn(guard.release)
-            reader = await waiting
-            assert reader.value == 500
-            reader.release()
-            assert lock._state() == FREE
-
-        run(main(), "uvloop", debug=True)
-        """,
-        options=["-X", "dev"],
-    )
 
 
 NO_MEMORY = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.leaks import assert_few_objects_left, assert_no_leak
+from tests.support.leaks import assert_no_leak
 
 SETUP = """
 import asyncio, contextvars, gc, warnings, weakref
@@ -158,47 +158,3 @@ def test_everything_comes_back(calls):
 )
 def test_memory_is_flat_over_a_hundred_thousand_calls(code):
     assert_no_leak(code, setup=SETUP, watch=WATCH, repeats=100_000)
-
-
-QUEUE = """
-async def visit():
-    async with face:
-        pass
-
-async def main():
-    mutex.acquire()
-    tasks = [asyncio.create_task(visit()) for _ in range(10_000)]
-    await turns()
-    assert len(mutex._state()["waiters"]) == 10_000
-    for task in tasks[::3]:
-        task.cancel()
-    await turns()
-    mutex.release()
-    await asyncio.wait(tasks)
-
-def once():
-    loop.run_until_complete(main())
-    assert mutex._state() == {"locked": False, "parked": False, "waiters": []}
-"""
-
-CLOSED_LOOPS = """
-def once():
-    there = new_loop("asyncio")
-    there.set_exception_handler(lambda loop, context: None)
-
-    async def main():
-        for _ in range(50):
-            there.create_task(taken.aio.lock())
-        await turns()
-
-    there.run_until_complete(main())
-    there.close()
-    assert taken._state()["waiters"]
-    taken.release()
-    assert taken.acquire(timeout=20)
-"""
-
-
-@pytest.mark.parametrize("what", [QUEUE, CLOSED_LOOPS], ids=["ten thousand tasks", "closed loops"])
-def test_a_long_queue_leaves_nothing(what):
-    assert_few_objects_left(SETUP + what)

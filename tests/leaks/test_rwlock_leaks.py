@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.support.leaks import assert_no_leak, in_subprocess
+from tests.support.leaks import assert_no_leak
 
 SETUP = """
 import asyncio, contextvars, gc, warnings, weakref
 from ferrule import RWLock, Timeout, WouldDeadlock
 from ferrule.aio import RWLock as AsyncRWLock
 from tests.support.driver import Stepper, complete, new_loop, turns
-from tests.support.race import eventually, spawn
-from tests.support.rwlocks import FREE, TAKE, TAKE_ASYNC, TRY
+from tests.support.race import eventually, raises, spawn
+from tests.support.rwlocks import TAKE, TAKE_ASYNC, TRY
 
 warnings.simplefilter("ignore")
 value, other = object(), object()
@@ -25,13 +25,6 @@ reader = spawn(taken.read).result()
 context = contextvars.copy_context()
 loop = new_loop("asyncio")
 error = KeyError("mine")
-
-def raises(kind, function, *args, **named):
-    try:
-        function(*args, **named)
-    except kind:
-        return
-    raise AssertionError("nothing was raised")
 """
 
 WATCH = [
@@ -236,61 +229,3 @@ def test_everything_comes_back(calls):
 )
 def test_memory_is_flat_over_a_hundred_thousand_calls(code):
     assert_no_leak(code, setup=SETUP, watch=WATCH, repeats=100_000)
-
-
-QUEUE = """
-async def visit(number):
-    async with list(TAKE_ASYNC.values())[number % 4](lock):
-        pass
-
-async def main():
-    g = lock.write()
-    tasks = [asyncio.create_task(visit(number)) for number in range(10_000)]
-    await turns()
-    assert len(lock._state()["waiters"]) == 10_000
-    for task in tasks[::3]:
-        task.cancel()
-    await turns()
-    g.release()
-    await asyncio.wait(tasks)
-
-def once():
-    loop.run_until_complete(main())
-    assert lock._state() == FREE
-"""
-
-CLOSED_LOOPS = """
-def once():
-    there = new_loop("asyncio")
-    there.set_exception_handler(lambda loop, context: None)
-    g = lock.write()
-
-    async def main():
-        for take in TAKE_ASYNC.values():
-            for _ in range(15):
-                there.create_task(take(lock))
-        await turns()
-
-    there.run_until_complete(main())
-    there.close()
-    assert len(lock._state()["waiters"]) == 60
-    g.release()
-    lock.write(timeout=20).release()
-    assert lock._state() == FREE
-"""
-
-
-@pytest.mark.parametrize("what", [QUEUE, CLOSED_LOOPS], ids=["ten thousand tasks", "closed loops"])
-def test_a_long_queue_leaves_nothing(what):
-    in_subprocess(
-        f"""{SETUP}
-{what}
-once()
-gc.collect()
-before = len(gc.get_objects())
-for _ in range(3):
-    once()
-    gc.collect()
-assert len(gc.get_objects()) - before < 50
-"""
-    )

@@ -7,7 +7,7 @@ import pytest
 
 from ferrule import RWLock, Timeout, WouldDeadlock
 from tests.support.history import History
-from tests.support.linearizability import check
+from tests.support.linearizability import MOST_CALLS, check
 from tests.support.race import run_together
 from tests.support.rwlock_model import Guard, RWLockModel
 from tests.support.rwlocks import FREE, TAKE, TRY
@@ -27,19 +27,26 @@ class Actor:
     for ever.
     """
 
-    def __init__(self, name, lock, history, rng):
+    def __init__(self, name, lock, history, rng, most):
         self.name = name
         self.lock = lock
-        self.log = history.recorder(name)
+        self.record = history.recorder(name)
+        self.left = most  # calls that it may make, the ends of its holds among them
         self.rng = rng
         self.guards = {}
         self.held = []  # that it has taken and not ended, as far as it knows
 
     def run(self):
         for _ in range(CALLS):
+            if self.left < len(self.held) + 2:  # a call, and the end of one more hold
+                break
             getattr(self, self.rng.choice(METHODS))()
         while self.held:
             self.end()
+
+    def log(self, *call, **named):
+        self.left -= 1
+        return self.record(*call, **named)
 
     def fresh(self, kind):
         return Guard.of(f"{self.name}-{len(self.guards)}", kind, self.name)
@@ -149,7 +156,9 @@ def explained(history, value):
 def test_every_history_is_linearizable(threads, rng, request):
     for _ in range(10_000 if request.config.option.long else 300):
         lock, history = RWLock("first"), History()
-        actors = [Actor(f"T{n}", lock, history, random.Random(rng.random())) for n in range(threads)]
+        actors = [
+            Actor(f"T{n}", lock, history, random.Random(rng.random()), MOST_CALLS // threads) for n in range(threads)
+        ]
         run_together(*(actor.run for actor in actors))
         verdict = explained(history, "first")
         assert verdict, repr(verdict)

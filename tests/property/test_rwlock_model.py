@@ -364,6 +364,7 @@ class RWLockMachine(WaitsMachine):
         if answer == "waits":
             if not wait.begun:
                 probe.set_patience(wait.stepper.coroutine, not wait.hasty)
+            wait.hasty = wait.hasty or wait.begun  # let go in vain it is handed its hold
             wait.begun = True
             wait.delivered = wait.cancelled = False
         else:

@@ -193,37 +193,6 @@ def test_threads_and_tasks_of_two_loops(second_loop, mutex, account, rng, second
     assert total_of(mutex) == visits.total()
 
 
-def test_ten_thousand_tasks_of_which_a_third_are_cancelled(loop_name, fair, rng):
-    mutex = Mutex(Account(), fair=fair)
-
-    async def visit(number):
-        async with mutex.aio.lock() as guard:
-            guard.value.add(number)
-            if number % 10 == 0:
-                await asyncio.sleep(0)
-        return number
-
-    async def main():
-        tasks = [asyncio.create_task(visit(number)) for number in range(10_000)]
-        doomed = rng.sample(tasks, 3_000)
-        for task in doomed[:1000]:
-            task.cancel()
-        await turns(1)
-        for number, task in enumerate(doomed[1000:]):
-            task.cancel()
-            if number % 20 == 0:
-                await turns(1)
-        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), HANG)
-        assert {type(end) for end in ended} == {int, asyncio.CancelledError}
-        assert sum(type(end) is int for end in ended) >= 7_000
-        await turns()
-        with mutex as guard:
-            assert guard.value.total >= sum(type(end) is int for end in ended)
-        assert mutex._state() == FREE
-
-    run(main(), loop_name)
-
-
 def test_tasks_that_mostly_time_out(loop_name, fair, rng, seconds):
     mutex = Mutex(Account(), fair=fair)
     got = collections.Counter()

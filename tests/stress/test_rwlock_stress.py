@@ -359,37 +359,6 @@ def test_an_upgrader_among_both_does_not_starve(seconds):
     assert lock._state() == FREE
 
 
-def test_ten_thousand_tasks_a_third_of_them_cancelled():
-    lock = RWLock(0)
-
-    async def main():
-        face = lock.aio
-
-        async def work(number):
-            match number % 4:
-                case 0:
-                    async with face.write() as guard:
-                        await asyncio.sleep(0)
-                        guard.value += 1
-                case 1:
-                    async with face.upgradable_read() as guard, guard.upgraded() as writer:
-                        writer.value += 1
-                case _:
-                    async with face.read():
-                        await asyncio.sleep(0)
-
-        tasks = [asyncio.create_task(work(n)) for n in range(10_000)]
-        await asyncio.sleep(0)
-        for task in tasks[::3]:
-            task.cancel()
-        done, _ = await asyncio.wait(tasks, timeout=4 * HANG)
-        assert len(done) == len(tasks)
-        return sum(not task.cancelled() for task in tasks)
-
-    assert asyncio.run(main()) >= 6666
-    assert lock._state() == FREE
-
-
 def test_guards_that_are_dropped_release(rng, seconds):
     """Half of the holds are forgotten instead of released."""
     lock = RWLock(Pair())

@@ -21,6 +21,6 @@ TAKE: dict[str, Callable[..., Any]] = {
 """Each way to wait for the lock in a task; `mutex.release()` ends each of these holds."""
 
 
-def kinds(mutex: Any) -> list[str]:
-    """Who waits for it, first in line first: "thread" or "task"."""
-    return [kind for kind, _ in mutex._state()["waiters"]]
+def kinds(lock: Any) -> list[str]:
+    """Who waits for a Mutex or an RWLock, upgrades first, then first in line first: "thread" or "task"."""
+    return [kind for kind, _ in lock._state()["waiters"]]

@@ -6,6 +6,8 @@ from typing import Any
 
 from ferrule import RWLock
 
+from .mutexes import kinds
+
 __all__ = ["FREE", "KINDS", "TAKE", "TAKE_ASYNC", "TRY", "holding", "kinds", "state"]
 
 FREE = {"readers": 0, "upgradable": False, "writer": False, "parked": False, "waiters": []}
@@ -47,11 +49,6 @@ KINDS: dict[str, dict[str, Any]] = {
 def state(**differences: Any) -> dict[str, Any]:
     """`lock._state()` of a lock that differs from a free one in just this."""
     return FREE | differences
-
-
-def kinds(lock: RWLock[Any]) -> list[str]:
-    """Who waits for it, upgrades first, then first in line first: "thread" or "task"."""
-    return [kind for kind, _ in lock._state()["waiters"]]  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

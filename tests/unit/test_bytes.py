@@ -16,7 +16,7 @@ import zlib
 
 import pytest
 
-from ferrule import Bytes, BytesMut
+from ferrule import Bytes, BytesMut, Reader
 from tests.support.hostile import raising, unraisable
 from tests.support.names import shown
 
@@ -261,15 +261,44 @@ class TestOwners:
         owner = Owner(TEXT)
         owner.parts = [Bytes.from_owner(owner), Bytes.from_owner(owner)[1:], Bytes.from_owner(owner)[2:][1:]]
         owner.parts += [owner.parts[0][n:] for n in range(3)]
+        reader = Reader(b"abc", owner)
+        owner.parts += [reader.get_bytes(2), reader.get_bytes(2), reader.get_bytes(2), reader.get_until(TEXT[4:5])]
+        del reader
         ended = weakref.ref(owner)
         del owner
         gc.collect()
         assert ended() is None
 
-    def test_memory_of_its_own_is_nothing_to_the_collector(self):
-        assert not gc.is_tracked(Bytes(TEXT))
-        assert not gc.is_tracked(Bytes(TEXT)[1:3])
-        assert gc.is_tracked(Bytes.from_owner(bytearray(TEXT))[1:3])
+    def test_the_collector_sees_only_memory_that_can_be_part_of_a_cycle(self):
+        class Owner(bytearray):
+            pass
+
+        for untracked in (Bytes(TEXT), *map(Bytes.from_owner, [TEXT, bytearray(TEXT), memoryview(TEXT)])):
+            assert not gc.is_tracked(untracked)
+            assert not gc.is_tracked(untracked[1:3])
+            assert not gc.is_tracked(Reader(untracked).get_bytes(2))
+        for tracked in map(Bytes.from_owner, [Owner(TEXT), memoryview(Owner(TEXT))]):
+            assert gc.is_tracked(tracked)
+            assert gc.is_tracked(tracked[1:3])
+            assert gc.is_tracked(Reader(TEXT, tracked).take(len(TEXT) + 2).chunks()[1])
+            reader = Reader(TEXT, tracked)
+            assert [gc.is_tracked(reader.get_bytes(n)) for n in (len(TEXT) - 1, 2, 2, 0)] == [False, False, True, False]
+
+    def test_slices_of_all_kinds_are_made_of_the_memory_of_any(self):
+        """Their dead objects are used again; those that the collector knew are not."""
+
+        class Owner(bytearray):
+            pass
+
+        own, known = Bytes(TEXT), Bytes.from_owner(Owner(TEXT))
+        for _ in range(3):
+            kept = [whole[n % 7 : n % 7 + 2] for n in range(200) for whole in (own, known)]
+            reader = Reader(*[own, known] * 100)
+            kept += [reader.get_bytes(3) for _ in range(100)]
+            assert {gc.is_tracked(part) for part in kept} == {False, True}
+            gc.collect()
+            assert kept[:400] == [TEXT[n % 7 : n % 7 + 2] for n in range(200) for _ in range(2)]
+            del kept, reader
 
 
 class TestRetention:

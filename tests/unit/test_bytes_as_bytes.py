@@ -178,3 +178,22 @@ def test_searching_where_almost_everything_is_alike():
             for whole in (text, text + needle, needle + text, text + needle + text):
                 for name in ("find", "rfind", "count"):
                     assert getattr(Bytes(whole), name)(needle) == getattr(whole, name)(needle)
+
+
+def test_searching_behind_much_that_is_compared_in_vain(rng):
+    """Places that begin and end as the needle does, and are not it, until only the last way of searching goes on."""
+    for _ in range(1500):
+        letters = rng.choice([b"ab", b"abc", b"aaab"])
+        size = rng.choice([1, 2, 5, 12, 40, 300])
+        inside = bytes(rng.choices(letters, k=size))
+        if rng.random() < 0.5:  # with a period
+            inside = (inside[: rng.randrange(1, 6)] * size)[:size]
+        needle = b"a" + inside + b"a"
+        text = [b"a" * 300 if b"b" in needle or b"c" in needle else b""]
+        for _ in range(rng.randrange(6)):
+            at = rng.randrange(len(needle))
+            text.append(rng.choice([needle, needle[:at], needle[at:], bytes(rng.choices(letters, k=size))]))
+        text.append(b"b")
+        whole = b"".join(text)
+        for name in ("find", "count"):
+            assert getattr(Bytes(whole), name)(needle) == getattr(whole, name)(needle), (name, whole, needle)

@@ -501,6 +501,17 @@ class TestSpare:
         buffer.commit(3)
         assert len(buffer) == 15
 
+    def test_what_is_committed_is_not_committed_again(self):
+        buffer = filled(20, TEXT)
+        buffer.spare()
+        buffer.commit(5)
+        with pytest.raises(ValueError, match="spare"):
+            buffer.commit(4)
+        buffer.commit(3)
+        with pytest.raises(ValueError, match="spare"):
+            buffer.commit(1)
+        assert len(buffer) == buffer.capacity == 20
+
     def test_its_own_spare_memory_can_be_put(self):
         buffer = filled(20, TEXT)
         view = buffer.spare()

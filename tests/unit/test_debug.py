@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import ferrule
-from ferrule import ConcurrentMap, Mutex, RWLock
+from ferrule import ConcurrentMap, Condition, Mutex, RWLock
 from ferrule.debug import Held, deadlocks
 from tests.support.driver import LoopThread
 from tests.support.race import HANG, eventually, spawn
@@ -215,3 +215,113 @@ def test_an_upgrade_that_waits_for_a_reader_that_waits_for_its_holder():
     upgrader.result()
     readers[0].result()
     assert deadlocks() == []
+
+
+def test_a_ring_of_tasks_of_two_loops_and_of_threads(loop_name):
+    objects = [Mutex(), RWLock(), Mutex(), ConcurrentMap()]
+    takes = [objects[0].lock, objects[1].write, objects[2].lock, lambda: objects[3].entry("key")]
+    takes_async = [objects[0].aio.lock, objects[1].aio.write, objects[2].aio.lock]
+    inside = []
+
+    async def hold_and_want_async(number):
+        async with takes_async[number]():
+            inside.append(number)
+            while len(inside) < 4:
+                await asyncio.sleep(0.001)
+            async with takes_async[number + 1]():
+                pass
+
+    def hold_and_want(number):
+        with takes[number]():
+            inside.append(number)
+            eventually(lambda: len(inside) == 4)
+            with takes[(number + 1) % 4]():
+                pass
+
+    with LoopThread(loop_name) as here, LoopThread(loop_name) as there:
+        futures = [here.spawn(hold_and_want_async(0)), there.spawn(hold_and_want_async(1))]
+        threads = [spawn(hold_and_want, number, name=f"thread {number}") for number in (2, 3)]
+        (cycle,) = eventually(deadlocks)
+        futures[0].cancel()
+        futures[1].result(HANG)
+        for thread in threads:
+            thread.result()
+    task = f"a task of thread '{loop_name}-thread'"
+    holders = [task, task, "thread 'thread 2'", "thread 'thread 3'"]
+    assert {id(held.object) for held in cycle} == {id(thing) for thing in objects}
+    for held in cycle:
+        number = next(n for n, thing in enumerate(objects) if thing is held.object)
+        assert held.waits_for is objects[(number + 1) % 4]
+        assert held.holder == holders[number]
+    assert deadlocks() == []
+
+
+@pytest.mark.parametrize("make", [mutex, lambda: rwlock("write", "write")], ids=["Mutex", "RWLock"])
+def test_the_end_of_an_unlocked_block_is_a_wait_as_any_other(make):
+    (one, hold_one, _), (other, hold_other, want_other) = make(), make()
+    taken, threads = [], []
+
+    def second():
+        with hold_one() as guard:
+            taken.append(guard)
+            with want_other():
+                pass
+
+    def first():
+        with hold_other(), hold_one() as guard, guard.unlocked():
+            threads.append(spawn(second, name="second"))
+            eventually(lambda: other._state()["waiters"])
+
+    threads.append(spawn(first, name="first"))
+    (cycle,) = eventually(deadlocks)
+    assert {(held.holder, id(held.object)) for held in cycle} == {
+        ("thread 'first'", id(other)),
+        ("thread 'second'", id(one)),
+    }
+    taken[0].release()
+    for thread in threads:
+        thread.result()
+    assert deadlocks() == []
+
+
+@pytest.mark.parametrize("notified", [False, True])
+def test_who_was_notified_wants_the_mutex_back(notified):
+    """One waits at a condition and has another lock; the other has the mutex again and wants that lock."""
+    mutex, other = Mutex(), Mutex()
+    condition = Condition(mutex)
+    wants = threading.Event()
+
+    def waits():
+        with other, condition:
+            condition.wait()
+
+    def notifies():
+        with condition as guard:
+            held.append(guard)
+            if notified:
+                condition.notify()
+            wants.set()
+            with other:
+                pass
+
+    held = []
+    waiting = spawn(waits, name="waits")
+    eventually(lambda: condition._state())
+    notifying = spawn(notifies, name="notifies")
+    wants.wait(HANG)
+    eventually(lambda: other._state()["waiters"])
+    if notified:
+        eventually(deadlocks)
+        [cycle] = deadlocks()
+        assert {(hold.holder, hold.object, hold.waits_for) for hold in cycle} == {
+            ("thread 'waits'", other, mutex),
+            ("thread 'notifies'", mutex, other),
+        }
+    else:
+        assert deadlocks() == []
+    held[0].release()
+    if not notified:
+        with condition:
+            condition.notify()
+    waiting.result()
+    notifying.result()

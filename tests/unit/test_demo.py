@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from ferrule import __main__ as command
+from ferrule._demo import bytes as cut_bytes
 from ferrule._demo import channel, mutex, rwlock
 from ferrule._demo import map as shared_map
 from ferrule._demo.job import Failure, Sample, Table
@@ -26,6 +27,7 @@ CELLS = {
         else r" +\d+\.\d\d M +\d+\.\d\dx +\d+ +\d+\.\d ms$"
         for name, kind in rwlock.CONTENDERS.items()
     },
+    **dict.fromkeys([*cut_bytes.WHOLE, *cut_bytes.BIT_BY_BIT], r" +\d+\.\d\d M +\d+\.\d\dx +\d+$"),
 }
 """What stands behind the name of each contender."""
 RUN = "runpy.run_module('ferrule', run_name='__main__')"
@@ -107,6 +109,29 @@ def test_a_contender_that_miscounts_is_named_and_fails_the_run(section, contende
         assert f"ferrule: {contender} counted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("contenders", [cut_bytes.WHOLE, cut_bytes.BIT_BY_BIT], ids=["whole", "bit by bit"])
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        (lambda records: records[:-1], r"cut \d+ records instead of \d+"),
+        (lambda records: [*records, b""], r"cut \d+ records instead of \d+"),
+        (lambda records: [*records[:9], b"wrong", *records[10:]], "cut record 9 wrongly: b'wrong' instead of"),
+    ],
+    ids=["one too few", "one too many", "a wrong one"],
+)
+def test_a_contender_that_cuts_wrongly_is_named_and_fails_the_run(contenders, planted, said, monkeypatch, capsys):
+    for contender, kind in [*contenders.items()]:
+
+        class CutsWrongly(kind):
+            def cut(self, content):
+                return planted(super().cut(content))
+
+        with monkeypatch.context() as patched:
+            patched.setitem(contenders, contender, CutsWrongly)
+            assert command.main([*TINY, "--section", "bytes"]) == 1
+        assert re.search(f"^ferrule: {re.escape(contender)} {said}", capsys.readouterr().err, re.MULTILINE)
+
+
 @pytest.mark.parametrize("counts", [{"a": 2}, {"a": 2, "b": 2}, {"a": 2, "b": 1, "c": 1}, {"a": 2, "b": 1, "c": 0}, {}])
 def test_the_comparison_is_key_by_key(counts):
     sample = Sample([["a", "b"], ["a"]])
@@ -170,7 +195,7 @@ def test_one_thread_has_one_pair_of_columns():
 def test_help_names_every_option():
     done = run("-m", "ferrule", "--help")
     assert done.returncode == 0
-    for option in ["--section", "--threads", "--files", "--all", "--rounds", "mutex", "map", "channel", "rwlock"]:
+    for option in ["--section", "--threads", "--files", "--all", "--rounds", *command.SECTIONS]:
         assert option in done.stdout
 
 

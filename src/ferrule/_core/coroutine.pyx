@@ -28,6 +28,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t
 
 from ferrule._core.atomics cimport acq_rel, acquire, relaxed, release, seq_cst
+from ferrule._core.bound cimport quicken_async_with
 from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
@@ -703,6 +704,7 @@ recycle(Coroutine)
 seal(Coroutine)
 seal(Suspension)
 replace_gc_slots(Coroutine, _traverse, _clear)
+quicken_async_with(Coroutine)
 (<PyTypeObject*>Coroutine).tp_as_async.am_send = _am_send
 (<PyTypeObject*>Coroutine).tp_iternext = _iternext
 collections.abc.Coroutine.register(Coroutine)

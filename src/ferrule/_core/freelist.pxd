@@ -1,6 +1,6 @@
 """Free lists: the memory of small objects that live for one operation, kept for the next one of their class.
 
-Each module has its own, of at most 6 classes and 32 dead objects each; without the GIL each thread has. They stand in
+Each module has its own, of at most 8 classes and 32 dead objects each; without the GIL each thread has. They stand in
 the class's tp_alloc and tp_free, so that Cython's constructors and destructors use them. (Cython's own `freelist` is
 compiled out without the GIL and refused for classes with a base.)
 
@@ -18,7 +18,7 @@ cdef extern from *:
     #include <cstring>
     namespace {     // of this module: the names must not be shared between extension modules
     namespace freelist {
-    constexpr int CLASSES = 6;
+    constexpr int CLASSES = 8;
     #ifdef __SANITIZE_ADDRESS__
     constexpr int KEPT = 0;     // so that it sees every use of a freed object
     #else
@@ -27,6 +27,7 @@ cdef extern from *:
 
     struct Class {
         PyTypeObject* type;
+        bool untracked;     // its objects in the lists, and those that tp_alloc gives
         ferrule::Shared<PyObject*> orphans;     // what ended threads left; see above
     };
     Class classes[CLASSES];
@@ -45,13 +46,13 @@ cdef extern from *:
         int length[CLASSES] = {};
 
         void adopt(int index) noexcept {
-            // Acquire pairs with the release in ~Lists().
+            // Acquire pairs with the release in leave().
             PyObject* dead = classes[index].orphans.exchange(nullptr, std::memory_order_acquire);
             first[index] = dead;
             for (; dead != nullptr; dead = next(dead)) length[index]++;
         }
     #ifdef Py_GIL_DISABLED
-        ~Lists() {
+        void leave() noexcept {
             for (int index = 0; index < CLASSES; index++) {
                 PyObject* last = first[index];
                 if (last == nullptr) continue;
@@ -68,50 +69,75 @@ cdef extern from *:
     #endif
     };
     #ifdef Py_GIL_DISABLED
-    thread_local Lists lists;
+    // A variable of a thread is found by a call, and if it has a destructor each use of it asks first whether that is
+    // known. So the pointer has none, and lies where glibc finds it without a call, in the room that it keeps for such.
+    #ifdef __GLIBC__
+    __attribute__((tls_model("initial-exec")))
+    #endif
+    thread_local Lists* own = nullptr;
+
+    [[gnu::noinline]] Lists& begin() noexcept {
+        thread_local struct Kept {
+            Lists lists;
+            ~Kept() { lists.leave(); }
+        } kept;
+        own = &kept.lists;
+        return kept.lists;
+    }
+
+    inline Lists& lists() noexcept { return own != nullptr ? *own : begin(); }
     #else
-    Lists lists;
+    Lists all;
+    inline Lists& lists() noexcept { return all; }
     #endif
 
-    // Zeroed and initialised, and unknown to the collector.
+    // Without the GIL the collector counts what is made for it, tracked or not, and walks over all of that; so what it
+    // need not know is made elsewhere. With the GIL an object of a class that it knows has a head for it anyway.
+    inline bool is_for_collector(PyTypeObject* type, int index) noexcept {
+    #ifdef Py_GIL_DISABLED
+        if (classes[index].untracked) return false;
+    #endif
+        return PyType_IS_GC(type);
+    }
+
+    // Initialised, untracked, and with fields that hold anything.
     PyObject* make(PyTypeObject* type) noexcept {
         int index = index_of(type);
-        Lists& mine = lists;
+        Lists& mine = lists();
         if (mine.first[index] == nullptr && classes[index].orphans.load(std::memory_order_relaxed) != nullptr)
             mine.adopt(index);
         PyObject* object = mine.first[index];
-        if (object != nullptr) {
-            mine.first[index] = next(object);
-            mine.length[index]--;
-            PyObject_Init(object, type);
-        } else {
-            object = PyType_IS_GC(type) ? PyObject_GC_New(PyObject, type) : PyObject_New(PyObject, type);
-            if (object == nullptr) return nullptr;
-        }
-        std::memset(static_cast<void*>(object + 1), 0, type->tp_basicsize - sizeof(PyObject));
-        return object;
+        if (object == nullptr)
+            return is_for_collector(type, index) ? PyObject_GC_New(PyObject, type) : PyObject_New(PyObject, type);
+        mine.first[index] = next(object);
+        mine.length[index]--;
+        return PyObject_Init(object, type);
     }
 
     PyObject* alloc(PyTypeObject* type, Py_ssize_t) noexcept {
         PyObject* object = make(type);
-        if (object != nullptr && PyType_IS_GC(type)) PyObject_GC_Track(object);
+        if (object == nullptr) return nullptr;
+        std::memset(static_cast<void*>(object + 1), 0, type->tp_basicsize - sizeof(PyObject));
+        if (PyType_IS_GC(type) && !classes[index_of(type)].untracked) PyObject_GC_Track(object);
         return object;
     }
 
     void free(void* memory) noexcept {
         PyObject* object = static_cast<PyObject*>(memory);
         int index = index_of(Py_TYPE(object));
-        Lists& mine = lists;
+        Lists& mine = lists();
         if (mine.length[index] < KEPT) {
             next(object) = mine.first[index];
             mine.first[index] = object;
             mine.length[index]++;
-        } else if (PyType_IS_GC(Py_TYPE(object))) PyObject_GC_Del(object);
+        } else if (is_for_collector(Py_TYPE(object), index)) PyObject_GC_Del(object);
         else PyObject_Free(object);
     }
 
-    inline void recycle(PyTypeObject* type) noexcept {
-        classes[index_of(nullptr)].type = type;
+    inline void recycle(PyTypeObject* type, bool untracked) noexcept {
+        Class& mine = classes[index_of(nullptr)];
+        mine.type = type;
+        mine.untracked = untracked;
         type->tp_alloc = alloc;
         type->tp_free = free;
         PyType_Modified(type);
@@ -121,18 +147,29 @@ cdef extern from *:
     #endif
     """
     ctypedef struct PyTypeObject
-    void _recycle "freelist::recycle"(PyTypeObject* cls) noexcept
+    void _recycle "freelist::recycle"(PyTypeObject* cls, bint untracked) noexcept
     PyObject* _make "freelist::make"(PyTypeObject* cls) noexcept
+    PyObject* PyObject_GC_New "_PyObject_GC_New"(PyTypeObject* cls) noexcept
 
 
 cdef inline void recycle(type cls) noexcept:
     """Keeps dead objects of the class for new ones; once for a class, when its module is initialised."""
-    _recycle(<PyTypeObject*>cls)
+    _recycle(<PyTypeObject*>cls, False)
+
+
+cdef inline void recycle_untracked(type cls) noexcept:
+    """The same for a class whose objects the collector need not know, but for those of new_tracked()."""
+    _recycle(<PyTypeObject*>cls, True)
 
 
 cdef inline PyObject* new_untracked(type cls) noexcept:
-    """A new object of a recycled class, past its constructor: its fields are zero, and the collector does not see it.
+    """A new object of a recycled class, past its constructor, that the collector does not see. NULL without memory.
 
-    NULL with an exception set without memory.
+    Its fields hold anything: the caller sets each of them.
     """
     return _make(<PyTypeObject*>cls)
+
+
+cdef inline PyObject* new_tracked(type cls) noexcept:
+    """The same, but PyObject_GC_Track() may be called for it; then it ends by PyObject_GC_Del() and is not recycled."""
+    return PyObject_GC_New(<PyTypeObject*>cls)

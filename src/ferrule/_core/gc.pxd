@@ -18,6 +18,7 @@ cdef extern from "Python.h":
         void (*tp_free)(void*) noexcept
         unsigned long tp_flags
     void PyType_Modified(PyTypeObject*) noexcept
+    void PyObject_GC_UnTrack(PyObject*) noexcept
     PyTypeObject* Py_TYPE(PyObject*) noexcept
 
 
@@ -44,6 +45,14 @@ cdef inline void replace_gc_slots(type cls, traverseproc traverse, inquiry clear
     PyType_Modified(slots)
 
 
+cdef inline destructor dealloc_slot(type cls) noexcept:
+    return (<PyTypeObject*>cls).tp_dealloc
+
+
+cdef inline void replace_dealloc(type cls, destructor dealloc) noexcept:
+    (<PyTypeObject*>cls).tp_dealloc = dealloc
+
+
 cdef inline void inherit_dealloc(type cls, type base) noexcept:
     """For a class without fields or destructor of its own: its end is its base's, not a detour on the way there."""
     (<PyTypeObject*>cls).tp_dealloc = (<PyTypeObject*>base).tp_dealloc
@@ -52,7 +61,8 @@ cdef inline void inherit_dealloc(type cls, type base) noexcept:
 cdef inline void make_collectable(type cls, traverseproc traverse, destructor dealloc) noexcept:
     """For a recycled class whose only references are raw: the collector sees what `traverse` visits.
 
-    Before the class has its first object. `dealloc` has to begin with PyObject_GC_UnTrack().
+    Before the class has its first object. `dealloc` has to begin with PyObject_GC_UnTrack() where the
+    collector may know the object.
     """
     cdef PyTypeObject* slots = <PyTypeObject*>cls
     slots.tp_flags |= Py_TPFLAGS_HAVE_GC

@@ -27,14 +27,17 @@ cdef extern from *:
     #endif
     }
     #ifdef Py_GIL_DISABLED
+    constexpr bool WITH_GIL = false;
     class Latch {
         Atomic<bool> held_{false};
-        static constexpr int SPINS = 100;
+        // Whoever waits looks less and less often, so that the holder's next section finds the flag in its own cache.
+        static constexpr int MOST_PAUSES = 32;
 
         void lock_slow() noexcept {
-            for (int tries = 0;; tries++) {
+            for (int pauses = 1;;) {
+                for (int pause = 0; pause < pauses; pause++) spin_pause();
                 if (!held_.load(std::memory_order_relaxed) && !held_.exchange(true, std::memory_order_acquire)) return;
-                if (tries < SPINS) spin_pause();
+                if (pauses < MOST_PAUSES) pauses *= 2;
                 else std::this_thread::yield();
             }
         }
@@ -44,6 +47,7 @@ cdef extern from *:
         void unlock() noexcept { held_.store(false, std::memory_order_release); }
     };
     #else
+    constexpr bool WITH_GIL = true;
     class Latch {
     public:
         void lock() noexcept {}
@@ -58,3 +62,5 @@ cdef extern from *:
         void unlock() noexcept nogil
 
     void spin_pause "ferrule::spin_pause"() noexcept nogil
+    void yield_cpu "std::this_thread::yield"() noexcept nogil
+    const bint WITH_GIL "ferrule::WITH_GIL"

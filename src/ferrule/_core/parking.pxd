@@ -10,7 +10,7 @@ happen once, whatever races: a notifier, a timeout, a signal, a cancellation, an
     PARKED -> SPIN                   the owning thread, interrupted, under the object's latch, if it stays queued
     SPIN -> CLAIMED or HANDED        a notifier under the object's latch; not put on the wake list
     PARKED -> CLAIMED or HANDED      a notifier under the object's latch; on the wake list, woken after the latch
-    PARKED -> SPENT                  the owner gives up, under the object's latch, and unlinks
+    SPIN, PARKED -> SPENT            the owner gives up, under the object's latch, and unlinks
     CLAIMED, HANDED -> SPENT         the owner uses the permission or passes it on; an exchange, so once
 
 I1  A thread that was claimed from PARKED consumes its token before its frame dies or its parked lock is used again.
@@ -76,8 +76,8 @@ cdef struct Operation:          # what is being waited for: a static table for e
     const char* name            # as users know it, for messages
     # Tries once, with the GIL; unless place is TRY, links the waiter in the same locked section that found it BUSY.
     Attempt attempt
-    # Gives up under the latch: PARKED -> SPENT, unlinked; wakes whoever was kept out by nothing else. False: it was
-    # claimed.
+    # Gives up under the latch: SPIN or PARKED -> SPENT, unlinked; wakes whoever was kept out by nothing else. False: it
+    # was claimed.
     Abandon abandon
     # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
     PassOn pass_on
@@ -95,6 +95,7 @@ cdef struct Operation:          # what is being waited for: a static table for e
     # Whether a task that found it BUSY lets its loop run once and tries again before it links; NULL: never.
     Lets pauses
     bint is_event               # what is waited for may never come: refused to a thread whose event loop runs
+    bint hides_item             # the item is none, or another thread may take it out of the waiter's hands
     bint insists                # goes on waiting through exceptions, which it raises when it is done
     # An exception ends the wait, or will when one that insists is done: what it was given on the way, besides its last
     # claim, goes to the next. In no queue, and may be called again. NULL: it is given nothing on the way.
@@ -103,7 +104,8 @@ cdef struct Operation:          # what is being waited for: a static table for e
     # misses nothing. False, or NULL: it leaves the queue, because a handler may need what it would be given meanwhile.
     Stays stays
     int tries                   # without the GIL: attempts before the first link
-    int spins                   # looks at the claim word between linking and sleeping
+    # Whether a thread looks at its claim word for a while before it sleeps; NULL: always.
+    Lets spins
 
 cdef struct Waiter:
     # by the owner before linking, then constant
@@ -115,6 +117,7 @@ cdef struct Waiter:
     PyObject* context           # the task's context, or NULL for a thread; kept alive by the item
     int64_t timeout             # nanoseconds, 0 or NEVER
     int64_t deadline            # an instant of now(), or NEVER
+    bint spins                  # a thread's: looks at the claim word for a while before it sleeps
     int64_t patience            # the instant from which the object is handed over rather than released
     uint64_t generation         # of the process in which it was linked
     PyThread_type_lock parked   # a thread's: released by the waker, acquired by the sleeper
@@ -154,11 +157,12 @@ cdef inline Operation new_operation(
     operation.rests = NULL
     operation.pauses = NULL
     operation.is_event = False
+    operation.hides_item = False
     operation.insists = False
     operation.forgo = NULL
     operation.stays = NULL
     operation.tries = 0
-    operation.spins = 0
+    operation.spins = NULL
     return operation
 
 
@@ -289,9 +293,9 @@ cdef inline int visit_waiters(WaitQueue* queue, visitproc visit, void* arg) noex
 
 
 cdef inline bint give_up(Waiter* waiter) noexcept nogil:
-    """PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
-    cdef int seen = PARKED
-    if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, acquire):
+    """SPIN or PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
+    cdef int seen = waiter.claim.load(relaxed)
+    if seen != SPIN and seen != PARKED or not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, acquire):
         return False
     if linked(&waiter.node):
         unlink(&waiter.node)

@@ -33,7 +33,7 @@ from ferrule._core.gc cimport (
     visit_raw,
     visitproc,
 )
-from ferrule._core.latch cimport Latch, spin_pause
+from ferrule._core.latch cimport WITH_GIL, Latch, spin_pause, yield_cpu
 from ferrule._core.owned cimport take
 from ferrule._core.raised cimport KeepRaised, reraise, set_raised
 
@@ -48,6 +48,9 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    #ifdef __linux__
+    #include <sched.h>
+    #endif
     namespace ferrule {
     // The parked locks of one thread, each in the locked state. A wait takes one and gives it back, so a signal handler
     // that runs in a waiting thread and waits too has its own.
@@ -76,6 +79,23 @@ cdef extern from *:
     };
     thread_local ParkedLocks parked_locks;
 
+    // The last wait of this thread was so short that spinning may be worth it.
+    thread_local bool waits_briefly = true;
+
+    // Whether others can make progress while this thread spins: it may use more than one CPU, or might when it first
+    // asked.
+    inline bool has_several_cpus() noexcept {
+    #ifdef __linux__
+        thread_local const bool several = [] {
+            cpu_set_t cpus;     // too small for the largest machines, where the call fails
+            return sched_getaffinity(0, sizeof(cpus), &cpus) != 0 || CPU_COUNT(&cpus) > 1;
+        }();
+    #else
+        static const bool several = std::thread::hardware_concurrency() != 1;
+    #endif
+        return several;
+    }
+
     // Whether a loop of asyncio's kind may be running in this thread; without an import.
     inline bool has_running_loop() noexcept {
     #if PY_VERSION_HEX < 0x030D0000
@@ -96,14 +116,18 @@ cdef extern from *:
     }
     """
     bint has_running_loop "ferrule::has_running_loop"() noexcept
+    bint waits_briefly "ferrule::waits_briefly"
+    bint has_several_cpus "ferrule::has_several_cpus"() noexcept
     PyThread_type_lock take_parked_lock "ferrule::parked_locks.take"() noexcept
     void give_back_parked_lock "ferrule::parked_locks.give_back"(PyThread_type_lock) noexcept
 
 if PyInterpreterState_Get() != PyInterpreterState_Main():
     raise ImportError("ferrule works in the main interpreter only")
 
-# Whether another thread can make progress while this one spins.
-cdef bint _several_cpus = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() > 1
+cdef enum:
+    SPIN_TIME = 50_000  # nanoseconds: what a wake-up by the system costs where a CPU with nothing to do is asleep
+    BRIEF = 150_000     # nanoseconds: a wait that long may have been a short one and a wake-up
+    GRACE = 3_000       # nanoseconds; see _let_go_first()
 
 cdef enum Sleep:
     TOKEN           # claimed, and the token consumed if one was sent
@@ -145,25 +169,30 @@ cdef bint wait_in_thread(
 
 cdef int _wait(Waiter* waiter) noexcept:
     """The slow path of wait_in_thread(): DONE or FAILED."""
+    global waits_briefly
     cdef const Operation* operation = waiter.operation
     cdef int outcome = BUSY
     cdef int _attempt
+    cdef int64_t begin
     if waiter.timeout == 0:
         operation.expire(waiter)
         return FAILED
     if operation.is_event and _refuse_to_freeze(operation):
         return FAILED
-    for _attempt in range(operation.tries if _several_cpus else 0):
+    for _attempt in range(operation.tries if has_several_cpus() else 0):
         spin_pause()
         outcome = operation.attempt(waiter, TRY)
         if outcome != BUSY:
             return outcome
     waiter.deadline = deadline_after(waiter.timeout)
-    waiter.patience = draw_patience(now())
+    begin = now()
+    waiter.patience = draw_patience(begin)
+    waiter.spins = has_several_cpus() and waits_briefly and (operation.spins == NULL or operation.spins(waiter))
     waiter.parked = take_parked_lock()
     if waiter.parked == NULL:
         return _no_memory()
     outcome = _rounds(waiter)
+    waits_briefly = now() - begin < BRIEF
     if outcome == FAILED:
         forgo(waiter)
     give_back_parked_lock(waiter.parked)
@@ -198,13 +227,13 @@ cdef int _rounds(Waiter* waiter) noexcept:
     while True:
         if raised != NULL:
             forgo(waiter)
-        waiter.claim.store(SPIN if operation.spins and _several_cpus else PARKED, relaxed)
+        waiter.claim.store(SPIN if waiter.spins else PARKED, relaxed)
         outcome = operation.attempt(waiter, place)
         if outcome != LINKED:
             break
         has_leave = False
         place = FRONT
-        slept = _sleep(waiter)
+        slept = _sleep(waiter, waiter.spins)
         while slept == INTERRUPTED and operation.stays != NULL and operation.stays(waiter):
             slept = _listen(waiter, &raised)
         if slept != TOKEN:
@@ -254,7 +283,7 @@ cdef Sleep _listen(Waiter* waiter, PyObject** raised) noexcept:
     # Acquire pairs with the release of the claim in claim(), for which no token comes.
     if not waiter.claim.compare_exchange_strong(seen, PARKED, acq_rel, acquire):
         return TOKEN
-    return RECALLED if recalled or waiter.generation != generation else _sleep(waiter)
+    return RECALLED if recalled or waiter.generation != generation else _sleep(waiter, False)
 
 
 cdef bint outlasts(Waiter* waiter) noexcept:
@@ -294,13 +323,13 @@ cdef int _raise_at_end(PyObject* raised, int outcome) noexcept:
     return FAILED
 
 
-cdef Sleep _sleep(Waiter* waiter) noexcept:
+cdef Sleep _sleep(Waiter* waiter, bint spins) noexcept:
     """Sleeps, without the GIL, until the waiter is claimed, its deadline passes, or a signal arrives."""
     cdef int64_t left
     cdef long long microseconds = -1
     cdef PyLockStatus status
     cdef int seen = SPIN
-    if waiter.operation.spins and _several_cpus:
+    if spins:
         with nogil:
             _spin(waiter)
         if not waiter.claim.compare_exchange_strong(seen, PARKED, acq_rel, acquire):
@@ -318,12 +347,31 @@ cdef Sleep _sleep(Waiter* waiter) noexcept:
 
 
 cdef void _spin(Waiter* waiter) noexcept nogil:
-    cdef int _spin_count
-    for _spin_count in range(waiter.operation.spins):
-        # Acquire pairs with the release of the claim in claim().
-        if waiter.claim.load(acquire) != SPIN:
+    """Looks at the claim word for a while, and lets threads that have more to do have the CPU."""
+    cdef int64_t begin = now()
+    cdef int _look
+    while True:
+        for _look in range(8):
+            # Acquire pairs with the release of the claim in claim().
+            if waiter.claim.load(acquire) != SPIN:
+                _let_go_first()
+                return
+            spin_pause()
+        yield_cpu()
+        if now() - begin >= SPIN_TIME or now() >= waiter.deadline:
             return
-        spin_pause()
+
+
+cdef inline void _let_go_first() noexcept nogil:
+    """With the GIL: lets the claimer, who has it, go on to its own next wait.
+
+    There it mostly gives the GIL back; who asks for it before sleeps, and has to be woken up by the system after all.
+    """
+    cdef int64_t begin
+    if WITH_GIL:
+        begin = now()
+        while now() - begin < GRACE:
+            spin_pause()
 
 
 # --- waking ----------------------------------------------------------------------------------------------------------
@@ -683,8 +731,8 @@ cdef bint _is_handed_to_loop_locked(PyObject* target, PyObject* mailbox) noexcep
 
 
 cdef list claims_of(object target, CopyClaims copy):
-    """Who waits for the target, for tests: ("thread" | "task", claim) for each."""
-    cdef tuple names = ("idle", "spin", "parked", "claimed", "handed", "spent")
+    """Who waits for the target, for tests: ("thread" | "task", claim) for each. "parked" may be about to sleep."""
+    cdef tuple names = ("idle", "parked", "parked", "claimed", "handed", "spent")
     cdef Py_ssize_t room = 16, count, index
     cdef list claims = []
     cdef int* found
@@ -724,9 +772,8 @@ cdef Py_ssize_t _sleepers_locked(Sleeper* found, Py_ssize_t room) noexcept nogil
             found[count].ident = waiter.ident
             found[count].context = take(waiter.context) if waiter.context != NULL else NULL
             found[count].target = take(waiter.target)
-            # What waits for an event may have its item taken out of its hands by another thread.
             found[count].item = NULL
-            if waiter.item != NULL and not waiter.operation.is_event:
+            if waiter.item != NULL and not waiter.operation.hides_item:
                 found[count].item = take(waiter.item)
         count += 1
         waiter = waiter.register_next
@@ -738,7 +785,7 @@ def waits():
     """Who sleeps, waiting for what.
 
     A list of (serial of the wait, thread identity, threading's ident, task's context or None, target, item or None).
-    The item is what a wait for a hold is about: the guard, the entry.
+    The item is what a wait is about: the guard, the entry, the call of a condition's wait().
     """
     cdef Py_ssize_t room = 16, count, index
     cdef Sleeper* found

@@ -328,10 +328,14 @@ cdef void _expire(Waiter* waiter) noexcept:
         set_raised(error)
 
 
+cdef bint _never(Waiter* waiter) noexcept:
+    return False
+
+
 cdef Operation PLAIN, SPINNING, INSISTING, GIVING, SEVERAL
 PLAIN = new_operation(b"Gate.wait", _attempt, _abandon, _pass_on, _give_true, _expire)
 SPINNING = PLAIN
-SPINNING.spins = 2000
+PLAIN.spins = _never
 INSISTING = PLAIN
 INSISTING.insists = True
 GIVING = PLAIN
