@@ -24,7 +24,7 @@ from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
 from ferrule._core.atomics cimport relaxed
 from ferrule._core.freelist cimport new_tracked, new_untracked, recycle, recycle_untracked
-from ferrule._core.gc cimport free_object, make_collectable, visit_raw, visitproc
+from ferrule._core.gc cimport PyObject_GC_UnTrack, free_object, make_collectable, visit_raw, visitproc
 from ferrule._core.interrupt cimport AT_A_TIME, let_others_in
 from ferrule._core.memory cimport PyMem_Free, PyMem_Malloc
 from ferrule._core.owned cimport drop, move, release_shared, swap, take
@@ -59,7 +59,6 @@ from ferrule.errors import NotEnoughBytes
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(PyObject*) noexcept
-    void PyObject_GC_UnTrack(PyObject*) noexcept
     void PyObject_GC_Del(PyObject*) noexcept
     Py_ssize_t PyNumber_AsSsize_t(object, PyObject*) except? -1
     bint PySlice_Check(object) noexcept

@@ -54,15 +54,9 @@ cdef extern from *:
 
     PyObject* call(PyObject* slot, PyObject* const* args, size_t count, PyObject* names) {
         Bound* bound = reinterpret_cast<Bound*>(slot);
-        PyMethodDef* method = bound->plain->d_method;
-        Py_ssize_t positional = PyVectorcall_NARGS(count);
-        if (method->ml_flags != METH_NOARGS)
-            return reinterpret_cast<PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*)>(
-                reinterpret_cast<void (*)()>(method->ml_meth))(bound->self, args, positional, names);
-        if (positional == 0 && names == nullptr) return method->ml_meth(bound->self, nullptr);
-        return ask(slot, NONE, [=](PyObject* method) {      // which says what is wrong
-            return PyObject_Vectorcall(method, args, count, names);
-        });
+        auto function = reinterpret_cast<PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*)>(
+            reinterpret_cast<void (*)()>(bound->plain->d_method->ml_meth));
+        return function(bound->self, args, PyVectorcall_NARGS(count), names);
     }
 
     PyObject* bind(PyObject* slot, PyObject* self, PyObject*) {
@@ -144,10 +138,7 @@ cdef extern from *:
     int quicken(PyTypeObject* cls, const char* name) {
         PyObject* plain = PyDict_GetItemString(cls->tp_dict, name);     // borrowed
         int flags = reinterpret_cast<PyMethodDescrObject*>(plain)->d_method->ml_flags;
-        if (flags != METH_NOARGS && flags != (METH_FASTCALL | METH_KEYWORDS)) {
-            PyErr_Format(PyExc_SystemError, "%s.%s is not called as call() does it", cls->tp_name, name);
-            return -1;
-        }
+        if (flags != (METH_FASTCALL | METH_KEYWORDS)) return 0;     // not what call() calls: it stays as it is
         Method* method = PyObject_New(Method, &method_type);
         if (method == nullptr) return -1;
         method->plain = reinterpret_cast<PyMethodDescrObject*>(Py_NewRef(plain));
