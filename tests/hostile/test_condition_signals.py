@@ -308,7 +308,7 @@ def producer():
         time.sleep(0)
 
 threads = [spawn(consumer), spawn(consumer), spawn(producer)]
-calls, interrupted = storm_of_interrupts(attempt, 1.0)
+calls, interrupted = storm_of_interrupts(attempt, seconds=1.0)
 assert calls >= interrupted > 0
 stop.append(1)
 threads[2].result()

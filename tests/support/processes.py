@@ -105,11 +105,13 @@ def interrupted_ahead_of(other: Callable[[], Any], queued: Callable[[], int]) ->
         yield running
 
 
-def storm_of_interrupts(attempt: FunctionType, seconds: float = 0.5) -> tuple[int, int]:
-    """Calls attempt() over and over; every half millisecond KeyboardInterrupt is raised if that is where it is.
+def storm_of_interrupts(
+    attempt: FunctionType, done: Callable[[], bool] | None = None, *, seconds: float = 0.5
+) -> tuple[int, int]:
+    """Calls attempt() until done(); every half millisecond KeyboardInterrupt is raised if that is where it is.
 
-    Not in what it calls in Python: there a test counts. Gives how many calls there were, and how many were interrupted,
-    which is one at least.
+    Not in what it calls in Python: there a test counts. Without done() for so many seconds, and until one was
+    interrupted. Gives how many calls there were, and how many were interrupted.
     """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -120,7 +122,7 @@ def storm_of_interrupts(attempt: FunctionType, seconds: float = 0.5) -> tuple[in
     deadline = time.monotonic() + seconds
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-    while time.monotonic() < deadline or not interrupted:
+    while not done() if done is not None else time.monotonic() < deadline or not interrupted:
         calls += 1
         try:
             attempt()
