@@ -1,4 +1,4 @@
-"""Every item once and in order while Ctrl-C comes all the time, to a thread or to a loop, on either side of a channel."""
+"""Every item once and in order while Ctrl-C comes all the time, to a thread or to a loop, on each side of a channel."""
 
 import pytest
 
