@@ -71,11 +71,11 @@ def test_uvloops_debug_mode():
 
 
 NO_MEMORY = """
-import gc, sys, warnings
-import _testcapi
+import sys, warnings
 from ferrule import Disconnected, Empty, Full, Timeout, aio, bounded, unbounded
 from tests.support.channels import waiting
 from tests.support.driver import complete
+from tests.support.without_memory import every_allocation_fails
 
 warnings.simplefilter("ignore")     # a permit or a coroutine that is dropped because its call failed says so
 one, two = object(), object()
@@ -112,6 +112,10 @@ class Case:
                 seen.append((stats, waiting(end), len(end), end.sender_count, end.receiver_count, end.is_closed))
         return seen
 
+    def rests(self):
+        for state in self.seen():
+            assert state[1]["senders"] == state[1]["receivers"] == 0, state
+
     def check(self):
         # What is left is there once and in order, and the channels work.
         for tx, rx in self.pairs:
@@ -125,60 +129,11 @@ class Case:
 
 OWN = Full, Empty, Timeout, Disconnected, StopIteration, StopAsyncIteration     # failures of a call that are results
 
-def tried(case, number=None):
-    '''What the call gives or raises; with a number, where that allocation fails.'''
-    result = None
-    try:
-        if number is not None:
-            _testcapi.set_nomemory(number, number + 1)
-        result = call(case)
-    except BaseException as error:
-        result = error
-    _testcapi.remove_mem_hooks()
-    if isinstance(result, BaseException):
-        result = result.with_traceback(None)
-        if repr(result) == "SystemError('error return without exception set')":
-            return MemoryError  # which the interpreter has lost: it had no memory for a frame object
-        assert isinstance(result, (*OWN, MemoryError)), (number, repr(result))
-    return type(result)
-
-def without_memory(most=400):
-    '''Makes each allocation of the call fail in turn; it fails with MemoryError and changes nothing, or it is done.'''
-    failed = done = 0
-    done_well = Case()
-    expected = tried(done_well)
-    gc.collect()
-    gc.freeze()     # a collection has no more to look at than what a call has made
-    for number in range(most):
-        case = Case()
-        before = case.seen()
-        result = tried(case, number)
-        gc.collect()    # what a failed call has made
-        assert all(state[1]["senders"] == state[1]["receivers"] == 0 for state in case.seen()), (number, case.seen())
-        if result is not MemoryError:
-            assert result is expected, (number, result, expected)
-            assert case.seen() == done_well.seen(), (number, case.seen(), done_well.seen())
-            done += 1
-            if done > 20:   # more than it may do without: it makes no more of them
-                return failed
-            continue
-        done = 0
-        failed += 1
-        if ATOMIC:
-            assert case.seen() == before, (number, before, case.seen())
-            # It still does what it should.
-            assert tried(case) is expected, (number, expected)
-            gc.collect()
-            assert case.seen() == done_well.seen(), (number, case.seen(), done_well.seen())
-        case.check()
-    raise AssertionError("an allocation failed in each of %d calls" % most)
-
 # Made here: an interpreter may crash where there is no memory for a function (3.12, 3.13), which is not what is tested.
 def call(c):
     return {call}
 
-ATOMIC = {atomic}
-assert without_memory() >= {least}
+assert every_allocation_fails(Case, call, OWN, atomic={atomic}) >= {least}
 """
 
 CALLS = {

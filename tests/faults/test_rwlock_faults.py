@@ -23,11 +23,11 @@ without_memory = pytest.mark.parametrize(
 
 NO_MEMORY = """
 import gc, warnings
-import _testcapi
 from ferrule import RWLock, Timeout, WouldDeadlock, aio
 from tests.support.driver import complete
 from tests.support.race import spawn
 from tests.support.rwlocks import FREE
+from tests.support.without_memory import every_allocation_fails
 
 warnings.simplefilter("ignore")     # a guard or a coroutine that is dropped because its call failed says so
 
@@ -44,14 +44,18 @@ class Case:
         self.mine = RWLock("value")
         self.writing = self.mine.write()
         self.kept = None
+        self.others = [RWLock().read() for _ in range(40)]  # all that the free list of guards has: a call must allocate
 
     def seen(self):
         locks = [self.free, self.written, self.read, self.upgradable, self.mine]
         return [lock._state() for lock in locks] + [repr(self.task_guard).endswith(", held>")]
 
+    def rests(self):
+        pass
+
     def check(self):
         # What is held can be ended, and the locks work.
-        self.kept = None
+        self.kept = self.others = None
         gc.collect()
         for guard in (self.writer, self.reader, self.guard, self.task_guard, self.writing):
             guard.__exit__(None, None, None) if hasattr(guard, "__exit__") else None
@@ -60,63 +64,12 @@ class Case:
             with lock.write(timeout=0) as guard:
                 assert guard.value in ("value", "new")
 
-def tried(case, number=None):
-    '''What the call gives or raises; with a number, where that allocation fails.'''
-    try:
-        if number is not None:
-            _testcapi.set_nomemory(number, number + 1)
-        case.kept = call(case)
-    except BaseException as error:
-        result = error
-    else:
-        result = None
-    _testcapi.remove_mem_hooks()
-    if result is None:
-        return None
-    result = result.with_traceback(None)
-    if repr(result) == "SystemError('error return without exception set')":
-        return MemoryError  # which the interpreter has lost: it had no memory for a frame object
-    assert isinstance(result, (Timeout, WouldDeadlock, RuntimeError, MemoryError)), (number, repr(result))
-    return type(result)
-
-def without_memory(most=400):
-    '''Makes each allocation of the call fail in turn; it fails with MemoryError and changes nothing, or it is done.'''
-    failed = done = 0
-    done_well = Case()
-    expected = tried(done_well)
-    after = done_well.seen()
-    done_well.check()
-    for number in range(most):
-        case = Case()
-        before = case.seen()
-        others = [RWLock().read() for _ in range(40)]    # all that the free list of guards has: the call must allocate
-        result = tried(case, number)
-        for other in others:
-            other.release()
-        if result is not MemoryError:
-            assert result is expected, (number, result, expected)
-            assert case.seen() == after, (number, case.seen(), after)
-            case.check()
-            done += 1
-            if done > 20:   # more than it may do without: it makes no more of them
-                return failed
-            continue
-        done = 0
-        failed += 1
-        gc.collect()        # what a failed call has made
-        if ATOMIC:
-            assert case.seen() == before, (number, before, case.seen())
-            assert tried(case) is expected, (number, expected)      # it still does what it should
-            assert case.seen() == after, (number, case.seen(), after)
-        case.check()
-    raise AssertionError("an allocation failed in each of %d calls" % most)
-
 # Made here: an interpreter may crash where there is no memory for a function (3.12, 3.13), which is not what is tested.
 def call(c):
-    return {call}
+    c.kept = {call}
 
-ATOMIC = {atomic}
-assert without_memory() >= {least}
+OWN = Timeout, WouldDeadlock, RuntimeError      # failures of a call that are results
+assert every_allocation_fails(Case, call, OWN, atomic={atomic}) >= {least}
 """
 
 CALLS = {
