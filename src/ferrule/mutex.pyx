@@ -40,7 +40,6 @@ from ferrule._core.parking cimport (
     CLAIMED,
     DONE,
     FAILED,
-    FRONT,
     HANDED,
     LINKED,
     TRY,
@@ -321,8 +320,6 @@ cdef class Mutex:
                     if self._queue.head == NULL:
                         self._word.store(word & ~<uintptr_t>PARKED, release)
                 else:
-                    if place == FRONT and waiter.task != NULL:
-                        waiter.patience = 0     # a task that was let go in vain has lost a turn of its loop
                     link(&self._queue, &waiter.node, place)
                     outcome = LINKED
         self._latch.unlock()

@@ -5,7 +5,7 @@ everybody else. So is the way back of a thread: notify() moves it from the one q
 does, because it would wake up to find that the notifier still has the lock. A task is claimed and tries: its loop turns
 later, when the lock is mostly free, and one turn then serves all that were notified.
 """
-from ferrule._core.parking cimport AHEAD, BACK, PARKED as ASLEEP, SPIN, draw_patience, length, unlink
+from ferrule._core.parking cimport AHEAD, BACK, FRONT, PARKED as ASLEEP, SPIN, draw_patience, length, unlink
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX

@@ -327,8 +327,6 @@ cdef class RWLock:
             # Acquire: from the holds that have ended; who is handed the lock later has it through the latch.
             elif word & PARKED or self._word.compare_exchange_strong(word, word | PARKED, acq_rel, acquire):
                 outcome = LINKED
-                if place == FRONT and waiter.task != NULL:
-                    waiter.patience = 1     # let go in vain it has lost a turn of its loop: it is handed the lock
                 link(&self._queue, &waiter.node, place)
                 if hold != UPGRADABLE:
                     self._holding_back += 1

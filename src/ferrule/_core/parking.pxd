@@ -195,6 +195,8 @@ cdef inline void link(WaitQueue* queue, Node* node, Place place) noexcept nogil:
     cdef Node* behind = NULL
     if place == FRONT:
         behind = queue.head
+        if node.waiter.task != NULL:
+            node.waiter.patience = 1    # let go in vain it has lost a turn of its loop: next it is handed what it wants
     elif place == AHEAD:
         behind = queue.head
         while behind != NULL and (behind.waiter.task == NULL or behind.waiter.mailbox != node.waiter.mailbox):
