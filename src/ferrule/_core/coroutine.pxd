@@ -21,6 +21,7 @@ cdef class Coroutine:
     cdef Shared[int] _missed    # a delivery came while another thread had the object; see _resolve()
     cdef Shared[int] _keeps_item    # `async with` on this object: the item outlives the operation
     cdef Suspension _suspension     # replaced by the owner, in a critical section; read by others in one
+    cdef object _rest               # the owner's: the coroutine that does what is left
 
     cdef str _name(self)
 

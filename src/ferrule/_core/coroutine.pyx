@@ -8,13 +8,14 @@ for; the loop's mailbox resolves that when the waiter has been claimed, and the 
     RUNNING    a step, throw() or close() is in progress; whoever moved the state here owns the object
     SUSPENDED  the waiter was queued; the future is not resolved
     DELIVERED  the future is about to be resolved: the next step looks at the claim word; or there is none, and it tries
+    CONTINUED  the operation has taken effect; steps go to the coroutine that does what is left
     FINISHED   for ever
 
-    NEW, SUSPENDED, DELIVERED -> RUNNING    step, throw, close
+    NEW, SUSPENDED, DELIVERED, CONTINUED -> RUNNING     step, throw, close
     RUNNING -> SUSPENDED                    after the waiter was linked. Deliveries are made in the loop's thread, which
                                             is the one that suspends; one that comes before is made again, see _missed
     SUSPENDED -> DELIVERED                  the loop's thread: mailbox, own-loop wake, timer
-    RUNNING -> FINISHED
+    RUNNING -> CONTINUED, FINISHED
 
 The fast slots are what the interpreter calls: am_send up to 3.11, tp_iternext from 3.12 on.
 """
@@ -40,7 +41,7 @@ from ferrule._core.gc cimport (
     visit_raw,
     visitproc,
 )
-from ferrule._core.owned cimport take
+from ferrule._core.owned cimport move, swap, take
 from ferrule._core.parking cimport (
     BACK,
     BUSY,
@@ -72,7 +73,7 @@ from ferrule._core.parking cimport (
     unregister_sleeper,
     wake,
 )
-from ferrule._core.raised cimport KeepRaised, reraise, set_raised
+from ferrule._core.raised cimport KeepRaised, ends_by_force, reraise, set_raised
 from ferrule._core.sealed cimport seal
 
 cdef extern from "Python.h":
@@ -80,6 +81,7 @@ cdef extern from "Python.h":
         PYGEN_RETURN
         PYGEN_ERROR
         PYGEN_NEXT
+    PySendResult PyIter_Send(PyObject*, PyObject*, PyObject**) noexcept
     ctypedef PySendResult (*sendfunc)(PyObject*, PyObject*, PyObject**) noexcept
     ctypedef PyObject* (*iternextfunc)(PyObject*) noexcept
     ctypedef struct PyAsyncMethods:
@@ -120,6 +122,7 @@ cdef enum State:
     RUNNING
     SUSPENDED
     DELIVERED
+    CONTINUED
     FINISHED
 
 
@@ -169,22 +172,34 @@ cdef class Coroutine:
             return
         if state == RUNNING or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
             raise ValueError("coroutine already executing")
-        if state != NEW:
-            _undo(self)
-        _finish(self)
+        try:
+            if state == CONTINUED:
+                self._rest.close()
+            elif state != NEW:
+                _undo(self)
+        finally:
+            _finish(self)
 
     def __aenter__(self):
+        cdef int state = NEW
         if self._waiter.operation.leave == NULL:
             raise TypeError(f"'{self._name()}' does not give an asynchronous context manager")
         self._keeps_item.store(True, relaxed)
+        # While it is RUNNING nobody else begins it or looks at which operation it is.
+        if self._waiter.operation.enter != NULL and self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+            self._waiter.operation = self._waiter.operation.enter
+            self._state.store(NEW, release)
         return self
 
     def __aexit__(self, kind, value, traceback, /):
+        cdef Coroutine coroutine
         # Acquire pairs with the release in _finish(), after which the item stays as it is.
         if self._state.load(acquire) != FINISHED or self._waiter.item == NULL:
             raise RuntimeError(f"'{self._name()}' was not entered")
         Py_INCREF(<object>self._waiter.item)
-        return new_coroutine(self._waiter.operation.leave, <object>self._waiter.target, self._waiter.item, 0)
+        coroutine = new_coroutine(self._waiter.operation.leave, <object>self._waiter.target, self._waiter.item, 0)
+        coroutine._waiter.token = ends_by_force(kind)
+        return coroutine
 
     @property
     def cr_running(self):
@@ -215,7 +230,7 @@ cdef class Coroutine:
         return self._name()
 
     def __repr__(self):
-        state = ("created", "running", "suspended", "suspended", "closed")[self._state.load(relaxed)]
+        state = ("created", "running", "suspended", "suspended", "suspended", "closed")[self._state.load(relaxed)]
         return f"<coroutine {self._name()} of ferrule, {state}>"
 
     def __reduce__(self):
@@ -279,6 +294,13 @@ cdef PySendResult _let_loop_run(Coroutine self, PyObject** result) noexcept:
 cdef PySendResult _end(Coroutine self, int outcome, PyObject** result) noexcept:
     """The operation is DONE or FAILED."""
     cdef Waiter* waiter = &self._waiter
+    cdef PyObject* rest = NULL
+    if outcome == DONE and waiter.operation.continues != NULL:
+        outcome = waiter.operation.continues(waiter, &rest)
+        if outcome == BUSY:
+            _end_suspension(self)
+            self._rest = move(rest)
+            return _continue(self, result)
     if outcome == DONE:
         result[0] = waiter.operation.result(waiter)
         if result[0] == NULL:
@@ -301,9 +323,11 @@ cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept
         if future is not None:
             return _yield_future(future, result)
         state = self._state.load(relaxed)
-    if state != DELIVERED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+    if state != DELIVERED and state != CONTINUED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
+    if state == CONTINUED:
+        return _continue(self, result)
     if self._suspension is None:        # it has only let the loop run
         outcome = self._waiter.operation.attempt(&self._waiter, TRY)
         place = BACK
@@ -312,6 +336,43 @@ cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept
     if outcome == BUSY:
         return _suspend(self, place, result)
     return _end(self, outcome, result)
+
+
+cdef PySendResult _continue(Coroutine self, PyObject** result) noexcept:
+    """A step of the coroutine that does what is left."""
+    return _after_rest(self, PyIter_Send(<PyObject*>self._rest, Py_None, result), result)
+
+
+cdef PySendResult _after_rest(Coroutine self, PySendResult kind, PyObject** result) noexcept:
+    """What came of a step of that coroutine."""
+    cdef PyObject* item
+    if kind == PYGEN_NEXT:
+        self._state.store(CONTINUED, release)
+        return kind
+    if kind == PYGEN_RETURN:
+        item = swap(&self._waiter.item, result[0])
+        result[0] = self._waiter.operation.result(&self._waiter)
+        Py_XDECREF(item)
+        if result[0] == NULL:
+            kind = PYGEN_ERROR
+    _finish(self)
+    return kind
+
+
+cdef PySendResult _throw_into_rest(Coroutine self, object error, PyObject** result) noexcept:
+    cdef PySendResult kind = PYGEN_ERROR
+    cdef object given
+    try:
+        given = self._rest.throw(error)
+        kind = PYGEN_NEXT
+    except StopIteration as stop:
+        given = stop.value
+        kind = PYGEN_RETURN
+    except BaseException as raised:
+        set_raised(raised)
+    if kind != PYGEN_ERROR:
+        result[0] = take(<PyObject*>given)
+    return _after_rest(self, kind, result)
 
 
 cdef int _after_claim(Coroutine self) noexcept:
@@ -431,9 +492,11 @@ cdef PySendResult _yield_future(object future, PyObject** result) noexcept:
 cdef PySendResult _throw(Coroutine self, object error, PyObject** result) noexcept:
     cdef Waiter* waiter = &self._waiter
     cdef int state = self._state.load(acquire)
-    if state in (RUNNING, FINISHED) or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+    if state == RUNNING or state == FINISHED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
+    if state == CONTINUED:
+        return _throw_into_rest(self, error, result)
     if state != NEW:
         if waiter.operation.insists and not isinstance(error, GeneratorExit):
             if self._suspension.raised is None:
@@ -504,29 +567,38 @@ cdef void _pass_on(Coroutine self, int how) noexcept:
 
 cdef void _finish(Coroutine self) noexcept:
     """FINISHED for ever; lets go of what only the operation needed. Keeps the exception that is set."""
-    cdef Waiter* waiter = &self._waiter
     cdef PyObject* item = NULL
     cdef KeepRaised keep
-    cdef Suspension suspension = self._suspension
+    cdef object rest = self._rest
     if not self._keeps_item.load(relaxed):
-        item = waiter.item
-        waiter.item = NULL
+        item = self._waiter.item
+        self._waiter.item = NULL
+    self._rest = None
     self._state.store(FINISHED, release)
-    if suspension is None and item == NULL:
+    _end_suspension(self)
+    if item != NULL or rest is not None:
+        keep.set_aside()
+        rest = None
+        Py_XDECREF(item)
+
+
+cdef void _end_suspension(Coroutine self) noexcept:
+    """It waits no more. Keeps the exception that is set."""
+    cdef KeepRaised keep
+    cdef Suspension suspension = self._suspension
+    if suspension is None:
         return
     keep.set_aside()
-    if suspension is not None:
-        with cython.critical_section(self):
-            self._suspension = None
-        if suspension.timer is not None:
-            try:
-                suspension.timer.cancel()
-            except AttributeError:      # the collector has taken the timer apart
-                pass
-            except BaseException as error:
-                if not is_closed(suspension.loop):
-                    raise_later(error)
-    Py_XDECREF(item)
+    with cython.critical_section(self):
+        self._suspension = None
+    if suspension.timer is not None:
+        try:
+            suspension.timer.cancel()
+        except AttributeError:      # the collector has taken the timer apart
+            pass
+        except BaseException as error:
+            if not is_closed(suspension.loop):
+                raise_later(error)
 
 
 # --- wake-ups, in the loop's thread ----------------------------------------------------------------------------------

@@ -15,11 +15,15 @@ cdef extern from "Python.h":
         traverseproc tp_traverse
         inquiry tp_clear
         destructor tp_dealloc
+        destructor tp_finalize
         void (*tp_free)(void*) noexcept
         unsigned long tp_flags
     void PyType_Modified(PyTypeObject*) noexcept
     void PyObject_GC_UnTrack(PyObject*) noexcept
+    # At the beginning of a destructor: calls the finalizer. -1: that has brought the object back to life.
+    int finalize_dying "PyObject_CallFinalizerFromDealloc"(PyObject*) noexcept
     PyTypeObject* Py_TYPE(PyObject*) noexcept
+    void delete_object "PyObject_GC_Del"(void*) noexcept     # the end of a destructor, past every free list
 
 
 cdef inline int visit_raw(PyObject* slot, visitproc visit, void* arg) noexcept:
@@ -56,6 +60,11 @@ cdef inline void replace_dealloc(type cls, destructor dealloc) noexcept:
 cdef inline void inherit_dealloc(type cls, type base) noexcept:
     """For a class without fields or destructor of its own: its end is its base's, not a detour on the way there."""
     (<PyTypeObject*>cls).tp_dealloc = (<PyTypeObject*>base).tp_dealloc
+
+
+cdef inline void set_finalizer(type cls, destructor finalize) noexcept:
+    """What the collector calls before it takes any object of a garbage cycle apart (PEP 442)."""
+    (<PyTypeObject*>cls).tp_finalize = finalize
 
 
 cdef inline void make_collectable(type cls, traverseproc traverse, destructor dealloc) noexcept:

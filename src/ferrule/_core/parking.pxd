@@ -66,6 +66,7 @@ ctypedef void (*PassOn)(Waiter*, int how, WakeList*) noexcept
 ctypedef bint (*Handed)(Waiter*) noexcept
 ctypedef bint (*Lets)(Waiter*) noexcept
 ctypedef PyObject* (*Result)(Waiter*) noexcept
+ctypedef int (*Continue)(Waiter*, PyObject** rest) noexcept
 ctypedef void (*Expire)(Waiter*) noexcept
 ctypedef void (*Forgo)(Waiter*) noexcept
 ctypedef bint (*Stays)(Waiter*) noexcept nogil
@@ -88,7 +89,13 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Result result
     # Sets the exception of a wait that ran out of time. One that insists and has set none goes on, with no deadline.
     Expire expire
-    # For what `async with` does at its end on this operation's coroutine, given its item; NULL: it does not take one.
+    # What is left to do once it has taken effect: DONE if nothing is; BUSY: what the coroutine `rest`, a new reference,
+    # does, and what that returns takes the item's place; FAILED. For tasks; NULL: nothing.
+    Continue continues
+    # What `async with` on this operation's coroutine is at its beginning instead; NULL: the same.
+    const Operation* enter
+    # For what `async with` does at its end on this operation's coroutine, given its item, and as token whether the block
+    # was ended by force; NULL: it does not take one.
     const Operation* leave
     # Whether a task lets its loop run once before it tries; NULL: never.
     Lets rests
@@ -153,6 +160,8 @@ cdef inline Operation new_operation(
     operation.handed = NULL
     operation.result = result
     operation.expire = expire
+    operation.continues = NULL
+    operation.enter = NULL
     operation.leave = NULL
     operation.rests = NULL
     operation.pauses = NULL

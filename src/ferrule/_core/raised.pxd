@@ -25,6 +25,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     void PyErr_SetObject(object, object) noexcept
+    bint is_subclass "PyType_IsSubtype"(type, type) noexcept
 
 
 cdef inline void set_raised(object error) noexcept:
@@ -35,3 +36,8 @@ cdef inline void set_raised(object error) noexcept:
 cdef inline int reraise() except -1:
     """Raises the exception that is set, in Cython's sense: `try: reraise() except ...` catches it."""
     return -1
+
+
+cdef inline bint ends_by_force(object kind) noexcept:
+    """Whether what ended a block, as `__exit__` is told, is no Exception: a cancellation, an interrupt."""
+    return kind is not None and isinstance(kind, type) and not is_subclass(<type>kind, <type>Exception)

@@ -1,0 +1,67 @@
+"""What a Pool with `reap_every` does by itself; part of pool.pyx.
+
+In a daemon thread that all pools share, or, where the async face has made the objects, by a timer of its loop. Neither
+keeps the pool, the loop or the process alive.
+"""
+
+
+@cython.final
+cdef class _LoopUpkeep:
+    """Calls itself again and again in an event loop until its pool is closed, gone, or looked after by another."""
+    cdef readonly object loop
+    cdef object _pool       # a weak reference
+
+    def __cinit__(self, loop, Pool pool not None):
+        self.loop = loop
+        self._pool = weakref(pool)
+        loop.call_later(pool._reap_every, self)
+
+    def __call__(self):
+        cdef Pool pool = self._pool()
+        if pool is None or pool.closed or _upkeep_of(pool) is not self:
+            return
+        task = self.loop.create_task(_keep_up(pool, _new_async_lease(pool)))
+        pool._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task):
+        cdef Pool pool = self._pool()
+        if pool is not None:
+            pool._tasks.discard(task)
+            self.loop.call_later(pool._reap_every, self)
+
+
+def _keep_up_in_thread(Pool pool not None):
+    """False: it is over."""
+    if pool.closed:
+        return False
+    _run(_keep_up(pool, _new_lease(pool)))
+    return True
+
+
+cdef object _upkeep_of(Pool pool):
+    cdef object upkeep
+    with cython.critical_section(pool):
+        upkeep = pool._upkeep
+    return upkeep
+
+
+cdef int _see_to_upkeep(_Lease lease) except -1:
+    """Begins it, again where its thread or its loop has ended."""
+    cdef Pool pool = lease._pool
+    cdef object upkeep = _upkeep_of(pool)
+    if isinstance(lease, AsyncLease):
+        loop = running_loop()
+        if loop is None or (isinstance(upkeep, _LoopUpkeep) and not is_closed((<_LoopUpkeep>upkeep).loop)):
+            return 0
+        upkeep = _LoopUpkeep.__new__(_LoopUpkeep, loop, pool)
+    elif upkeep is not None and upkeep.runs():
+        return 0
+    else:
+        upkeep = Periodic(pool._reap_every, pool, _keep_up_in_thread)
+    with cython.critical_section(pool):
+        pool._upkeep = upkeep
+    return 0
+
+
+seal(_LoopUpkeep)

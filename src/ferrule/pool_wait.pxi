@@ -1,0 +1,195 @@
+"""What the methods of a Pool are for threads and coroutines that wait; part of pool.pyx."""
+
+
+cdef int _attempt(Waiter* waiter, Place place) noexcept:
+    cdef Pool pool = <Pool>waiter.target
+    cdef int answer = pool._take_locked(<_Lease>waiter.item, &waiter.node, place)
+    if answer > LINKED:
+        try:
+            raise _refusal(pool, answer)
+        except BaseException as error:
+            set_raised(error)
+        return FAILED
+    return answer
+
+
+cdef int _attempt_async(Waiter* waiter, Place place) noexcept:
+    cdef _Lease lease = None
+    if waiter.item == NULL:
+        try:
+            _check_loop(<Pool>waiter.target)
+            lease = _new_async_lease(<Pool>waiter.target)
+        except BaseException as error:
+            set_raised(error)
+        if lease is None:
+            return FAILED
+        waiter.item = take(<PyObject*>lease)
+    return _attempt(waiter, place)
+
+
+cdef int _attempt_await_end(Waiter* waiter, Place place) noexcept:
+    return (<Pool>waiter.target)._await_end_locked(waiter, place)
+
+
+cdef int _ready(Waiter* waiter, Place place) noexcept:
+    """All that there is to do comes after."""
+    return DONE
+
+
+cdef int _continue_acquire(Waiter* waiter, PyObject** rest) noexcept:
+    cdef _Lease lease = <_Lease>waiter.item
+    cdef int outcome = FAILED
+    try:
+        if lease._pool._debug:
+            lease._stack = _stack_here()
+        begun = True if lease._state == HELD else _look_quickly(lease)
+        if begun is True:
+            outcome = DONE
+        else:
+            coroutine = _obtain(lease, begun)
+            rest[0] = take(<PyObject*>coroutine)
+            outcome = BUSY
+    except BaseException as error:
+        set_raised(error)
+    return outcome
+
+
+cdef int _continue_release(Waiter* waiter, PyObject** rest) noexcept:
+    return _continue_end(<_Lease>waiter.item, False, True, rest)
+
+
+cdef int _continue_leave(Waiter* waiter, PyObject** rest) noexcept:
+    return _continue_end(<_Lease>waiter.item, waiter.token != 0, False, rest)
+
+
+cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest) noexcept:
+    cdef int outcome = FAILED
+    try:
+        _check_loop(lease._pool)
+        if not _begin_end(lease, not by_force):
+            if checks:
+                raise _ended()
+            outcome = DONE
+        else:
+            begun = True if lease._state == ENDED else None if by_force else _reset_quickly(lease)
+            if begun is True:
+                outcome = DONE
+            else:
+                coroutine = _give_back(lease, begun, by_force)
+                rest[0] = take(<PyObject*>coroutine)
+                outcome = BUSY
+    except BaseException as error:
+        set_raised(error)
+    return outcome
+
+
+cdef int _continue_discard(Waiter* waiter, PyObject** rest) noexcept:
+    cdef _Lease lease = <_Lease>waiter.item
+    cdef int outcome = FAILED
+    try:
+        _check_loop(lease._pool)
+        if not _begin_end(lease, False):
+            raise _ended()
+        coroutine = _discard(lease)
+        rest[0] = take(<PyObject*>coroutine)
+        outcome = BUSY
+    except BaseException as error:
+        set_raised(error)
+    return outcome
+
+
+cdef int _continue_call(Waiter* waiter, PyObject** rest) noexcept:
+    """Of the methods that call hooks for many objects: the item is a function and its arguments."""
+    cdef int outcome = FAILED
+    try:
+        _check_loop(<Pool>waiter.target)
+        function, args = <tuple>waiter.item
+        coroutine = function(*args)
+        rest[0] = take(<PyObject*>coroutine)
+        outcome = BUSY
+    except BaseException as error:
+        set_raised(error)
+    return outcome
+
+
+cdef bint _abandon(Waiter* waiter) noexcept nogil:
+    return (<Pool>waiter.target)._abandon_locked(&(<Pool>waiter.target)._queue, waiter)
+
+
+cdef bint _abandon_await(Waiter* waiter) noexcept nogil:
+    return (<Pool>waiter.target)._abandon_locked(&(<Pool>waiter.target)._closers, waiter)
+
+
+cdef void _pass_on(Waiter* waiter, int how, WakeList* woken) noexcept:
+    (<Pool>waiter.target)._pass_on_locked(waiter, how, woken)
+
+
+cdef void _pass_on_nothing(Waiter* waiter, int how, WakeList* woken) noexcept:
+    """All who wait for the end are told of it."""
+
+
+cdef void _expire(Waiter* waiter) noexcept:
+    cdef Pool pool = <Pool>waiter.target
+    pool._count_timeout_locked(<_Lease>waiter.item)
+    _raise_timed_out(pool, "wait", waiter.timeout)
+
+
+cdef void _expire_await(Waiter* waiter) noexcept:
+    _raise_timed_out(<Pool>waiter.target, "close", waiter.timeout)
+
+
+cdef void _raise_timed_out(Pool pool, str stage, int64_t timeout) noexcept:
+    try:
+        raise _timed_out(pool, stage, timeout / <double>SECOND, None)
+    except BaseException as error:      # or there is no memory for it
+        set_raised(error)
+
+
+cdef PyObject* _give_item(Waiter* waiter) noexcept:
+    return take(waiter.item)
+
+
+cdef PyObject* _give_object(Waiter* waiter) noexcept:
+    """For the body of `async with`."""
+    cdef _Lease lease = <_Lease>waiter.item
+    return lease._pool._value_locked(lease)
+
+
+cdef PyObject* _give_none(Waiter* waiter) noexcept:
+    return take(Py_None)
+
+
+cdef Operation _call_operation(const char* name, Continue continues = _continue_call, Result result = _give_item):
+    """An operation that takes effect by its rest alone."""
+    cdef Operation operation = new_operation(name, _ready, _abandon, _pass_on_nothing, result, _expire_await)
+    operation.continues = continues
+    return operation
+
+
+cdef Operation ACQUIRE = new_operation(b"Pool.acquire", _attempt, _abandon, _pass_on, _give_item, _expire)
+ACQUIRE.is_event = ACQUIRE.hides_item = True
+cdef Operation AWAIT_END = new_operation(
+    b"Pool.close", _attempt_await_end, _abandon_await, _pass_on_nothing, _give_none, _expire_await
+)
+AWAIT_END.is_event = True
+cdef Operation ASYNC_AWAIT_END = AWAIT_END
+cdef Operation ASYNC_LEAVE = _call_operation(b"Pool.acquire.__aexit__", _continue_leave, _give_none)
+cdef Operation ASYNC_ENTER = new_operation(
+    b"Pool.acquire.__aenter__", _attempt_async, _abandon, _pass_on, _give_object, _expire
+)
+ASYNC_ENTER.hides_item = True
+ASYNC_ENTER.continues = _continue_acquire
+ASYNC_ENTER.leave = &ASYNC_LEAVE
+cdef Operation ASYNC_ACQUIRE = new_operation(b"Pool.acquire", _attempt_async, _abandon, _pass_on, _give_item, _expire)
+ASYNC_ACQUIRE.hides_item = True
+ASYNC_ACQUIRE.continues = _continue_acquire
+ASYNC_ACQUIRE.enter = &ASYNC_ENTER
+ASYNC_ACQUIRE.leave = &ASYNC_LEAVE
+cdef Operation ASYNC_RELEASE = _call_operation(b"AsyncLease.release", _continue_release, _give_none)
+cdef Operation ASYNC_DISCARD = _call_operation(b"AsyncLease.discard", _continue_discard, _give_none)
+cdef Operation ASYNC_RESIZE = _call_operation(b"Pool.resize")
+cdef Operation ASYNC_RETAIN = _call_operation(b"Pool.retain")
+cdef Operation ASYNC_REAP = _call_operation(b"Pool.reap")
+cdef Operation ASYNC_WARM_UP = _call_operation(b"Pool.warm_up")
+cdef Operation ASYNC_OPEN = _call_operation(b"Pool.__aenter__")
+cdef Operation ASYNC_CLOSE = _call_operation(b"Pool.close")
