@@ -12,6 +12,7 @@ of an async one, so threads and tasks of any number of event loops meet in one q
     Mutex       a lock around a value; eventually fair, never poisoned
     Condition   a place to wait under a Mutex, for what another thread or task notifies
     RWLock      a lock around a value that many may read or one may write; upgradable, downgradable
+    Pool        objects that are dear to make, leased and given back; connections, buffers, parsers
     errors      what ferrule raises; every error carries what would be lost
     aio         the async faces under the same names
     debug       who waits for whom: deadlocks()
@@ -38,6 +39,7 @@ from .errors import (
     allow_blocking,
 )
 from .mutex import AsyncMutexGuard, Condition, Mutex, MutexGuard
+from .pool import AsyncLease, Lease, Pool
 from .rwlock import (
     AsyncReadGuard,
     AsyncUpgradableGuard,
@@ -54,6 +56,7 @@ __all__ = [
     "ABORT",
     "MISSING",
     "REMOVE",
+    "AsyncLease",
     "AsyncMutexGuard",
     "AsyncReadGuard",
     "AsyncUpgradableGuard",
@@ -72,10 +75,12 @@ __all__ = [
     "FerruleError",
     "FrozenMap",
     "Full",
+    "Lease",
     "Mutex",
     "MutexGuard",
     "NotEnoughBytes",
     "Permit",
+    "Pool",
     "PoolClosed",
     "PoolError",
     "PoolTimeout",

@@ -83,6 +83,7 @@ cdef class Pool:
     cdef bint _take_idle_locked(self, _Lease lease, Py_ssize_t most, int64_t instant) noexcept nogil
     cdef void _exchange_locked(self, _Lease lease, WakeList* woken) noexcept nogil
     cdef void _hold_locked(self, _Lease lease) noexcept nogil
+    cdef int _stage_locked(self, _Lease lease) noexcept nogil
     cdef PyObject* _value_locked(self, _Lease lease) noexcept nogil
     cdef int _end_locked(self, _Lease lease, bint gives_back, WakeList* woken) noexcept nogil
     cdef bint _put_back_locked(self, _Lease lease, int64_t instant, WakeList* woken) noexcept nogil

@@ -2,8 +2,8 @@
 
 A pool is a number of *slots*, each with one object. A slot is idle, in the pool's list, or belongs to exactly one
 *lease*: from when it is taken out of the list, or made, until it is back in the list, or freed. So whoever runs a hook
-has the slot in a lease, `max_size` counts slots and bounds the objects that exist, and whatever becomes of the hook, the
-end of that lease is the end of the slot's absence.
+has the slot in a lease, `max_size` counts slots and so bounds the objects that exist, and whatever becomes of the hook,
+with that lease ends the absence of its slot.
 
 A slot given back goes to the idle ones, and the first waiter gets leave to try again; whoever comes first takes it, but
 a waiter that has waited for longer than 0-1 ms is handed it (as by the Mutex, after parking_lot). A slot that is freed
@@ -28,12 +28,12 @@ from cpython.exc cimport PyErr_WriteUnraisable
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from ferrule._core.atomics cimport acquire, relaxed, release
 from ferrule._core.bound cimport quicken_with
 from ferrule._core.coroutine cimport new_coroutine
-from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_seconds, parse_timeout
+from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_timeout
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
     PyObject_GC_UnTrack,
@@ -88,8 +88,8 @@ from ferrule._core.parking cimport (
     wait_in_thread,
     wake,
 )
-from ferrule._core.raised cimport KeepRaised, ends_by_force, set_raised
-from ferrule._core.sealed cimport PyTypeObject, replace_new, seal
+from ferrule._core.raised cimport KeepRaised, ends_by_force, reraise, set_raised
+from ferrule._core.sealed cimport PyTypeObject, new_slot, newfunc, replace_new, seal
 
 from ferrule._core.periodic import Periodic
 from ferrule.errors import PoolClosed, PoolTimeout
@@ -114,9 +114,6 @@ cdef enum Answer:           # of a locked section, besides the outcomes of an at
     CLOSED = 3
     NO_MEMORY
     NOT_HELD
-
-
-cdef object _DEFAULT = object()     # the pool's own wait_timeout
 
 
 # --- the pool --------------------------------------------------------------------------------------------------------
@@ -194,12 +191,7 @@ on_event=None, debug=False)
         self._generation = generation
         self._tasks = set()
 
-    def __init__(self, *args, **kwargs):
-        # The async face makes its pool without.
-        if self._create_timeout is not None or self._validate_timeout is not None:
-            raise ValueError("create_timeout and validate_timeout are for async hooks: use ferrule.aio.Pool")
-
-    def acquire(self, *, timeout=_DEFAULT):
+    def acquire(self, *, timeout=...):
         """Leases an object: `with pool.acquire() as obj`, or keep the Lease and end it with release().
 
         Waits at most `timeout` seconds (None: for ever, 0: not at all; the pool's own `wait_timeout` if not given)
@@ -207,7 +199,7 @@ on_event=None, debug=False)
         PoolClosed; what `create` raises. O(1).
         """
         cdef _Lease lease
-        cdef int64_t patience = self._wait_timeout if timeout is _DEFAULT else parse_timeout(timeout)
+        cdef int64_t patience = self._wait_timeout if timeout is ... else parse_timeout(timeout)
         lease = _new_lease(self)
         if self._take_locked(lease, NULL, TRY) != DONE:
             wait_in_thread(&ACQUIRE, self, <PyObject*>lease, 0, patience)
@@ -265,7 +257,7 @@ on_event=None, debug=False)
         return _look(self).closed
 
     def stats(self):
-        """A dict: created, reused, waits, wait_seconds (all waits together), timeouts, discarded (for what reason ever)."""
+        """A dict: created, reused, waits, wait_seconds (of all waits), timeouts, discarded (whatever the reason)."""
         cdef Figures seen = _look(self)
         return {
             "created": seen.created,
@@ -281,7 +273,7 @@ on_event=None, debug=False)
         _run(_resize(self, _new_lease(self), _parse_size(max_size)))
 
     def retain(self, predicate, /):
-        """Destroys the idle objects for which `predicate(obj)` is false; how many. What it raises goes to you. O(idle)."""
+        """Destroys the idle objects for which `predicate(obj)` is false; how many. Raises what that raises. O(idle)."""
         return _run(_retain(self, _new_lease(self), predicate))
 
     def reap(self):
@@ -295,8 +287,8 @@ on_event=None, debug=False)
     def close(self, *, timeout=None):
         """Ends the pool: who waits gets PoolClosed, every object is destroyed, those on lease when it ends.
 
-        Waits for the last lease at most `timeout` seconds (None: for ever, 0: not at all), then PoolTimeout; the pool is
-        closed all the same. May be called again.
+        Waits for the last lease at most `timeout` seconds (None: for ever, 0: not at all), then PoolTimeout; the pool
+        is closed all the same. May be called again.
         """
         _run(_close(self, _new_lease(self), parse_timeout(timeout)))
 
@@ -324,7 +316,7 @@ on_event=None, debug=False)
 
     def __dealloc__(self):
         _drop_idle(self)
-        drop(self._loop.load(relaxed))
+        drop(self._loop.load(relaxed) if self._generation == generation else NULL)
 
     # What follows is called under the latch.
 
@@ -472,7 +464,7 @@ on_event=None, debug=False)
         return answer
 
     cdef bint _take_idle_locked(self, _Lease lease, Py_ssize_t most, int64_t instant) noexcept nogil:
-        """The oldest idle slot, if there are more than `most` slots; or the oldest that is stale at `instant`, if not 0.
+        """The oldest idle slot if there are more than `most` slots; or the oldest that is stale at `instant`, if not 0.
 
         An idle timeout leaves `most` slots alone.
         """
@@ -513,6 +505,13 @@ on_event=None, debug=False)
         self._hold(lease)
         self._latch.unlock()
 
+    cdef int _stage_locked(self, _Lease lease) noexcept nogil:
+        cdef int stage
+        self._latch.lock()
+        stage = lease._state
+        self._latch.unlock()
+        return stage
+
     cdef PyObject* _value_locked(self, _Lease lease) noexcept nogil:
         """A new reference to the object; NULL if the lease has ended."""
         cdef PyObject* value = NULL
@@ -525,7 +524,7 @@ on_event=None, debug=False)
     cdef int _end_locked(self, _Lease lease, bint gives_back, WakeList* woken) noexcept nogil:
         """HELD -> ENDED with the slot given back, if that is asked for and needs nothing else: DONE.
 
-        HELD -> ENDING: BUSY; the slot is the lease's still. NOT_HELD. In a fork's child the parent's slot is forgotten.
+        HELD -> ENDING: BUSY; the slot is the lease's still. NOT_HELD. A fork's child forgets a parent's slot.
         """
         cdef int answer = NOT_HELD
         cdef Slot* slot
@@ -585,7 +584,7 @@ on_event=None, debug=False)
         return wants
 
     cdef PyObject* _take_object_locked(self, _Lease lease, bint discards) noexcept nogil:
-        """Takes the object out of the slot, which is blank from now on; NULL in a fork's child, where it is not ours."""
+        """Takes the object out of the slot, which is blank from now on; NULL in a fork's child: it is not ours."""
         cdef PyObject* object = NULL
         self._latch.lock()
         if lease._slot.generation == generation:
@@ -761,113 +760,6 @@ cdef object _timed_out(Pool pool, str stage, object seconds, object cause):
     return error
 
 
-cdef int _make_good(_Lease lease) except -1:
-    """For the sync face: makes the lease HELD."""
-    begun = _look_quickly(lease)
-    if begun is not True:
-        _run(_obtain(lease, begun))
-    return 0
-
-
-cdef object _look_quickly(_Lease lease):
-    """True: the lease is HELD now. Else what _obtain() needs to know of what has been done."""
-    cdef Pool pool = lease._pool
-    cdef object value = None
-    cdef object error = None
-    if lease._slot.object == NULL or _is_stale(lease):
-        return None
-    if pool._validate is not None:
-        try:
-            value = pool._validate(_object_of(lease))
-        except Exception as raised:
-            error = raised
-        if error is not None or value is False or _is_awaitable(value):
-            return value, error
-    pool._hold_locked(lease)
-    return True
-
-
-cdef object _reset_quickly(_Lease lease):
-    """True: the object is back. Else what _give_back() needs to know of what has been done."""
-    cdef Pool pool = lease._pool
-    cdef object value = None
-    cdef object error = None
-    if not _can_stay(lease):
-        return None
-    if pool._reset is not None:
-        try:
-            value = pool._reset(_object_of(lease))
-        except Exception as raised:
-            error = raised
-        if error is not None or value is False or _is_awaitable(value):
-            return value, error
-    return _put_back(lease, True) or (value, None)
-
-
-cdef _Lease _try_acquire(Pool pool, _Lease lease):
-    """None where it would have to wait, also for a hook."""
-    cdef int answer = pool._take_locked(lease, NULL, TRY)
-    if answer == BUSY:
-        return None
-    if answer != DONE:
-        raise _refusal(pool, answer)
-    if lease._state != HELD:
-        if isinstance(lease, AsyncLease):
-            if _is_blank(lease):
-                if pool._create_waits.load(relaxed):
-                    _vacate(lease)
-                    return None
-            elif pool._validate_waits.load(relaxed) and not _is_stale(lease):
-                _put_back(lease, False)
-                return None
-            lease._refuses_to_wait = True
-        try:
-            _make_good(lease)
-        except _MustWait:
-            return None
-        lease._refuses_to_wait = False
-    if pool._debug:
-        lease._stack = _stack_here()
-    return lease
-
-
-cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
-    cdef _Lease leased
-    cdef int answer
-    if not callable(fallback):
-        raise TypeError(f"fallback must be callable, not {type(fallback).__name__}")
-    leased = _try_acquire(pool, lease)
-    if leased is not None:
-        return leased
-    lease = _new_of_kind(lease)
-    obj = fallback()
-    if _is_awaitable(obj):
-        _dispose(obj)
-        raise TypeError("fallback gave an awaitable")
-    answer = pool._take_surplus_locked(lease)
-    if answer != DONE:
-        raise _refusal(pool, answer)
-    _fill(lease, obj, False)
-    pool._hold_locked(lease)
-    if pool._debug:
-        lease._stack = _stack_here()
-    return lease
-
-
-cdef int _attach(Pool pool, object obj) except -1:
-    cdef _Lease lease = _new_lease(pool)
-    if not _take_room(lease, PY_SSIZE_T_MAX):
-        raise ValueError(f"{pool!r} is full")
-    if pool._reap_every is not None:
-        _see_to_upkeep(lease)
-    _fill(lease, obj, False)
-    if not _put_back(lease, True):
-        _take_object(lease, False)      # closed, or made smaller, meanwhile; the object is the caller's still
-        _vacate(lease)
-        raise _refusal(pool, CLOSED) if _look(pool).closed else ValueError(f"{pool!r} is full")
-    return 0
-
-
 cdef str _stack_here():
     return "".join(format_stack(sys._getframe()))
 
@@ -929,3 +821,4 @@ cdef int _clear(PyObject* slot) noexcept:
 
 
 replace_gc_slots(Pool, _traverse, _clear)
+replace_new(Pool, _new_pool)

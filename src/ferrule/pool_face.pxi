@@ -13,15 +13,15 @@ on_event=None, debug=False)
     Complexity  acquire, release, attach, detach: O(1) besides the hooks. retain, reap, resize, close: O(idle).
     Threads     Every method is safe; tasks of several loops and threads wait in one queue.
     Blocks      never the loop: acquire and close suspend the task, and so do async hooks.
-    Calls you   the hooks, sync or async, never while an internal lock is held: create, reset, validate, destroy, on_event.
+    Calls you   create, reset, validate, destroy, on_event, sync or async; never while an internal lock is held.
     Errors      PoolTimeout, PoolClosed; what `create` raises; RuntimeError in another loop than the pool is bound to.
 
-    The hooks are those of the sync face, and may be async, which the first call of each tells. An async hook binds the
-    pool to the event loop that calls it: from then on it is for that loop alone, and has no sync face. An async `create`
-    or `validate` that takes longer than `create_timeout` or `validate_timeout` seconds is cancelled, with a PoolTimeout.
+    The hooks are those of the sync face, and may be async, which what they give tells. An async hook binds the pool to
+    the event loop that calls it: from then on it is for that loop alone, and has no sync face. An async `create`
+    or `validate` that takes more than `create_timeout` or `validate_timeout` seconds is cancelled, with a PoolTimeout.
 
-    What never waits never awaits a hook: try_acquire() gives None, and acquire_or() what its fallback makes, where a hook
-    would have to be awaited.
+    What never waits never awaits a hook: where one would have to be awaited, try_acquire() gives None, and acquire_or()
+    what its fallback makes.
 
     >>> import asyncio
     >>> async def main():
@@ -33,14 +33,14 @@ on_event=None, debug=False)
     (1, 0)
     """
 
-    def acquire(self, *, timeout=_DEFAULT):
+    def acquire(self, *, timeout=...):
         """Awaitable; leases an object and gives its AsyncLease. `async with` on it gives the object.
 
         Waits at most `timeout` seconds (None: for ever, 0: not at all; the pool's own `wait_timeout` if not given)
         behind those who wait already, then PoolTimeout. That is for waiting alone: how long the hooks take is theirs.
         PoolClosed; what `create` raises. With an idle object and no async hook it never suspends. O(1).
         """
-        cdef int64_t patience = self._pool._wait_timeout if timeout is _DEFAULT else parse_timeout(timeout)
+        cdef int64_t patience = self._pool._wait_timeout if timeout is ... else parse_timeout(timeout)
         return new_coroutine(&ASYNC_ACQUIRE, self._pool, NULL, patience)
 
     def try_acquire(self):
@@ -91,19 +91,19 @@ on_event=None, debug=False)
         return self._pool.closed
 
     def stats(self):
-        """A dict: created, reused, waits, wait_seconds (all waits together), timeouts, discarded (for what reason ever)."""
+        """A dict: created, reused, waits, wait_seconds (of all waits), timeouts, discarded (whatever the reason)."""
         return self._pool.stats()
 
     def resize(self, max_size, /):
-        """Awaitable; changes `max_size`. Idle objects over it are destroyed, leased ones when they come back. O(idle)."""
+        """Awaitable; changes `max_size`. Idle objects over it end now, leased ones when they come back. O(idle)."""
         return _later(self._pool, &ASYNC_RESIZE, _resize, (_parse_size(max_size),))
 
     def retain(self, predicate, /):
-        """Awaitable; destroys the idle objects for which `predicate(obj)`, a plain function, is false; how many. O(idle)."""
+        """Awaitable; destroys idle objects of which `predicate(obj)`, a plain function, is false; how many. O(idle)."""
         return _later(self._pool, &ASYNC_RETAIN, _retain, (predicate,))
 
     def reap(self):
-        """Awaitable; destroys idle objects past `lifetime`, or `idle_timeout` (down to `min_size`); how many. O(idle)."""
+        """Awaitable; destroys idle objects past `lifetime`, or `idle_timeout` (to `min_size`); how many. O(idle)."""
         return _later(self._pool, &ASYNC_REAP, _reap, ())
 
     def warm_up(self):
@@ -113,8 +113,8 @@ on_event=None, debug=False)
     def close(self, *, timeout=None):
         """Awaitable; ends the pool: who waits gets PoolClosed, every object is destroyed, those on lease when it ends.
 
-        Waits for the last lease at most `timeout` seconds (None: for ever, 0: not at all), then PoolTimeout; the pool is
-        closed all the same. May be called again.
+        Waits for the last lease at most `timeout` seconds (None: for ever, 0: not at all), then PoolTimeout; the pool
+        is closed all the same. May be called again.
         """
         return _later(self._pool, &ASYNC_CLOSE, _close, (parse_timeout(timeout),))
 
@@ -167,11 +167,35 @@ cdef inline AsyncPool _face_of(Pool pool):
     return face
 
 
+cdef newfunc _cython_new = new_slot(Pool)
+
+
+cdef object _made(PyObject* args, PyObject* kwargs):
+    """A new pool, of either face."""
+    cdef PyObject* pool = _cython_new(<PyTypeObject*>Pool, args, kwargs)
+    if pool == NULL:
+        reraise()
+    return move(pool)
+
+
+cdef PyObject* _new_pool(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
+    """Pool(...)."""
+    cdef Pool pool = None
+    try:
+        pool = _made(args, kwargs)
+        if pool._create_timeout is not None or pool._validate_timeout is not None:
+            raise ValueError("create_timeout and validate_timeout are for async hooks: use ferrule.aio.Pool")
+    except BaseException as error:
+        pool = None
+        set_raised(error)
+    return take(<PyObject*>pool) if pool is not None else NULL
+
+
 cdef PyObject* _new_face(PyTypeObject* cls, PyObject* args, PyObject* kwargs) noexcept:
     """aio.Pool(...): a new pool, and its face."""
     cdef AsyncPool face = None
     try:
-        face = _face_of(Pool.__new__(Pool, *<tuple>args, **(<dict>kwargs if kwargs != NULL else {})))
+        face = _face_of(_made(args, kwargs))
     except BaseException as error:
         set_raised(error)
     return take(<PyObject*>face) if face is not None else NULL

@@ -27,7 +27,7 @@ cdef class _Lease:
         return types.GenericAlias(cls, item)
 
     def __repr__(self):
-        state = ("being taken", "held", "ending", "ended")[self._state]
+        state = ("being taken", "held", "ending", "ended")[self._pool._stage_locked(self)]
         return f"<ferrule.{type(self).__name__} of {self._pool!r}, {state}>"
 
     def __reduce__(self):
@@ -44,8 +44,8 @@ cdef class Lease(_Lease):
     Calls you   the pool's hooks, never while an internal lock is held.
     Errors      RuntimeError once the lease has ended.
 
-    `with` gives the object, and ends the lease if it has not ended by then. A body that ends by force, by a cancellation
-    or an interrupt, may leave the object in any state: it is destroyed, unless there is a `validate` that accepts it.
+    `with` gives the object, and ends the lease if it has not ended by then. A body that ends by force (a cancellation,
+    an interrupt) may leave the object in any state: it is destroyed, unless there is a `validate` that accepts it.
     A lease that is collected gives its object back, and a ResourceWarning.
     """
 

@@ -1,5 +1,114 @@
-"""What the methods of a Pool are for threads and coroutines that wait; part of pool.pyx."""
+"""How leases are taken and ended, by the sync face and as operations of both; part of pool.pyx."""
 
+
+cdef int _make_good(_Lease lease) except -1:
+    """For the sync face: makes the lease HELD."""
+    begun = _look_quickly(lease)
+    if begun is not True:
+        _run(_obtain(lease, begun))
+    return 0
+
+
+cdef object _look_quickly(_Lease lease):
+    """True: the lease is HELD now. Else what _obtain() needs to know of what has been done."""
+    cdef Pool pool = lease._pool
+    cdef object value = None
+    cdef object error = None
+    if lease._slot.object == NULL or _is_stale(lease):
+        return None
+    if pool._validate is not None:
+        try:
+            value = pool._validate(_object_of(lease))
+        except Exception as raised:
+            error = raised
+        if error is not None or value is False or _is_awaitable(value):
+            return value, error
+    pool._hold_locked(lease)
+    return True
+
+
+cdef object _reset_quickly(_Lease lease):
+    """True: the object is back. Else what _give_back() needs to know of what has been done."""
+    cdef Pool pool = lease._pool
+    cdef object value = None
+    cdef object error = None
+    if not _can_stay(lease):
+        return None
+    if pool._reset is not None:
+        try:
+            value = pool._reset(_object_of(lease))
+        except Exception as raised:
+            error = raised
+        if error is not None or value is False or _is_awaitable(value):
+            return value, error
+    return _put_back(lease, True) or (value, None)
+
+
+cdef _Lease _try_acquire(Pool pool, _Lease lease):
+    """None where it would have to wait, also for a hook."""
+    cdef int answer = pool._take_locked(lease, NULL, TRY)
+    if answer == BUSY:
+        return None
+    if answer != DONE:
+        raise _refusal(pool, answer)
+    if lease._state != HELD:
+        if isinstance(lease, AsyncLease):
+            if _is_blank(lease):
+                if pool._create_waits.load(relaxed):
+                    _vacate(lease)
+                    return None
+            elif pool._validate_waits.load(relaxed) and not _is_stale(lease):
+                _put_back(lease, False)
+                return None
+            lease._refuses_to_wait = True
+        try:
+            _make_good(lease)
+        except _MustWait:
+            return None
+        lease._refuses_to_wait = False
+    if pool._debug:
+        lease._stack = _stack_here()
+    return lease
+
+
+cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
+    cdef _Lease leased
+    cdef int answer
+    if not callable(fallback):
+        raise TypeError(f"fallback must be callable, not {type(fallback).__name__}")
+    leased = _try_acquire(pool, lease)
+    if leased is not None:
+        return leased
+    lease = _new_of_kind(lease)
+    obj = fallback()
+    if _is_awaitable(obj):
+        _dispose(obj)
+        raise TypeError("fallback gave an awaitable")
+    answer = pool._take_surplus_locked(lease)
+    if answer != DONE:
+        raise _refusal(pool, answer)
+    _fill(lease, obj, False)
+    pool._hold_locked(lease)
+    if pool._debug:
+        lease._stack = _stack_here()
+    return lease
+
+
+cdef int _attach(Pool pool, object obj) except -1:
+    cdef _Lease lease = _new_lease(pool)
+    if not _take_room(lease, PY_SSIZE_T_MAX):
+        raise ValueError(f"{pool!r} is full")
+    if pool._reap_every is not None:
+        _see_to_upkeep(lease)
+    _fill(lease, obj, False)
+    if not _put_back(lease, True):
+        _take_object(lease, False)      # closed, or made smaller, meanwhile; the object is the caller's still
+        _vacate(lease)
+        raise _refusal(pool, CLOSED) if _look(pool).closed else ValueError(f"{pool!r} is full")
+    return 0
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
 
 cdef int _attempt(Waiter* waiter, Place place) noexcept:
     cdef Pool pool = <Pool>waiter.target

@@ -186,8 +186,9 @@ cdef class Coroutine:
             raise TypeError(f"'{self._name()}' does not give an asynchronous context manager")
         self._keeps_item.store(True, relaxed)
         # While it is RUNNING nobody else begins it or looks at which operation it is.
-        if self._waiter.operation.enter != NULL and self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
-            self._waiter.operation = self._waiter.operation.enter
+        if self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+            if self._waiter.operation.enter != NULL:
+                self._waiter.operation = self._waiter.operation.enter
             self._state.store(NEW, release)
         return self
 
@@ -323,7 +324,7 @@ cdef PySendResult _resume(Coroutine self, int state, PyObject** result) noexcept
         if future is not None:
             return _yield_future(future, result)
         state = self._state.load(relaxed)
-    if state != DELIVERED and state != CONTINUED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+    if state not in (DELIVERED, CONTINUED) or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
     if state == CONTINUED:
@@ -492,7 +493,7 @@ cdef PySendResult _yield_future(object future, PyObject** result) noexcept:
 cdef PySendResult _throw(Coroutine self, object error, PyObject** result) noexcept:
     cdef Waiter* waiter = &self._waiter
     cdef int state = self._state.load(acquire)
-    if state == RUNNING or state == FINISHED or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
+    if state in (RUNNING, FINISHED) or not self._state.compare_exchange_strong(state, RUNNING, acq_rel, acquire):
         _refuse(state)
         return PYGEN_ERROR
     if state == CONTINUED:

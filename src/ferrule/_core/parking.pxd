@@ -94,8 +94,8 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Continue continues
     # What `async with` on this operation's coroutine is at its beginning instead; NULL: the same.
     const Operation* enter
-    # For what `async with` does at its end on this operation's coroutine, given its item, and as token whether the block
-    # was ended by force; NULL: it does not take one.
+    # For what `async with` does at its end on this operation's coroutine, given its item, and as token whether the
+    # block was ended by force; NULL: it does not take one.
     const Operation* leave
     # Whether a task lets its loop run once before it tries; NULL: never.
     Lets rests

@@ -37,23 +37,12 @@ class Periodic:
         return not self.ended and self.pid == os.getpid()
 
     def call(self) -> None:
-        """Calls once; its errors go to sys.unraisablehook."""
+        """Calls once; its errors go to threading.excepthook."""
         target = self.target()
         try:
             self.ended = target is None or self.function(target) is False
-        except BaseException as error:  # nobody else is there to see it
-            sys.unraisablehook(_Unraisable(error, self.function))
-
-
-class _Unraisable:
-    """What sys.unraisablehook is given."""
-
-    def __init__(self, error: BaseException, function: object) -> None:
-        self.exc_type = type(error)
-        self.exc_value = error
-        self.exc_traceback = error.__traceback__
-        self.err_msg = "Exception ignored in a periodic call of"
-        self.object = function
+        except BaseException:  # nobody else is there to see it, and the others are to go on
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
 
 def _schedule(periodic: Periodic) -> None:

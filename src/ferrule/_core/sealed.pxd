@@ -20,6 +20,10 @@ cdef inline void seal(type cls) noexcept:
     replace_new(cls, _refuse)
 
 
+cdef inline newfunc new_slot(type cls) noexcept:
+    return (<PyTypeObject*>cls).tp_new
+
+
 cdef inline void replace_new(type cls, newfunc new) noexcept:
     """Makes `new` what Python calls to construct; Cython's own `cls.__new__(cls)` goes on making empty instances."""
     (<PyTypeObject*>cls).tp_new = new

@@ -10,6 +10,7 @@ from ..channel import async_bounded as bounded
 from ..channel import async_unbounded as unbounded
 from ..mutex import AsyncCondition as Condition
 from ..mutex import AsyncMutex as Mutex
+from ..pool import AsyncPool as Pool
 from ..rwlock import AsyncRWLock as RWLock
 
-__all__ = ["Condition", "Mutex", "RWLock", "Receiver", "Sender", "bounded", "unbounded"]
+__all__ = ["Condition", "Mutex", "Pool", "RWLock", "Receiver", "Sender", "bounded", "unbounded"]
