@@ -15,12 +15,10 @@ one does what it should, neither face comes there.
 
 A lease is as cheap as in object-pool; the stages of a lease, recycling and figures follow deadpool (both Rust).
 """
-import asyncio
 import sys
 import types
 import warnings
-from inspect import isawaitable
-from traceback import format_stack
+from collections.abc import Coroutine
 from weakref import ref as weakref
 
 cimport cython
@@ -28,7 +26,7 @@ from cpython.exc cimport PyErr_WriteUnraisable
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ferrule._core.atomics cimport acquire, relaxed, release
 from ferrule._core.bound cimport quicken_with
@@ -91,7 +89,6 @@ from ferrule._core.parking cimport (
 from ferrule._core.raised cimport KeepRaised, ends_by_force, reraise, set_raised
 from ferrule._core.sealed cimport PyTypeObject, new_slot, newfunc, replace_new, seal
 
-from ferrule._core.periodic import Periodic
 from ferrule.errors import PoolClosed, PoolTimeout
 
 cdef extern from "Python.h":
@@ -103,6 +100,7 @@ cdef extern from "Python.h":
         PyAsyncMethods* tp_as_async
     _Type* type_of "Py_TYPE"(PyObject*) noexcept
     bint is_generator "PyGen_CheckExact"(object) noexcept
+    const int CO_ITERABLE_COROUTINE
 
 cdef enum Stage:            # of a lease
     TAKING                  # it has no slot yet, or one whose object is not good yet
@@ -222,7 +220,7 @@ on_event=None, debug=False)
 
     def attach(self, obj, /):
         """Makes the object one of the pool's, idle. ValueError if the pool is full; PoolClosed. O(1)."""
-        _attach(self, obj)
+        _attach(self, _new_lease(self), obj)
 
     @property
     def idle(self):
@@ -761,6 +759,7 @@ cdef object _timed_out(Pool pool, str stage, object seconds, object cause):
 
 
 cdef str _stack_here():
+    from traceback import format_stack      # only with debug
     return "".join(format_stack(sys._getframe()))
 
 

@@ -58,7 +58,7 @@ on_event=None, debug=False)
 
     def attach(self, obj, /):
         """Makes the object one of the pool's, idle. ValueError if the pool is full; PoolClosed. O(1)."""
-        _attach(self._pool, obj)
+        _attach(self._pool, _new_async_lease(self._pool), obj)
 
     @property
     def idle(self):

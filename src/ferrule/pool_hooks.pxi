@@ -11,7 +11,15 @@ class _MustWait(Exception):
 
 cdef inline bint _is_awaitable(object value) noexcept:
     cdef PyAsyncMethods* methods = type_of(<PyObject*>value).tp_as_async
-    return (methods != NULL and methods.am_await != NULL) or (is_generator(value) and isawaitable(value))
+    return (methods != NULL and methods.am_await != NULL) or (is_generator(value) and _is_coroutine(value))
+
+
+cdef bint _is_coroutine(object value) noexcept:
+    """Whether a generator is a coroutine by types.coroutine()."""
+    try:
+        return value.gi_code.co_flags & CO_ITERABLE_COROUTINE != 0
+    except AttributeError:
+        return False
 
 
 cdef tuple _call(object hook, tuple args):
@@ -23,12 +31,11 @@ cdef tuple _call(object hook, tuple args):
 
 
 cdef int _dispose(object awaitable) except -1:
-    """Of what will not be awaited."""
-    for name in ("close", "cancel"):
-        end = getattr(awaitable, name, None)
-        if end is not None:
-            end()
-            break
+    """Of what will not be awaited: a coroutine is closed, a future cancelled."""
+    if isinstance(awaitable, Coroutine) or is_generator(awaitable):
+        awaitable.close()
+    elif hasattr(awaitable, "_asyncio_future_blocking"):
+        awaitable.cancel()
     return 0
 
 
@@ -65,7 +72,8 @@ async def _settled(_Lease lease, tuple begun, seconds, str stage):
         _prepare_to_await(lease, value)
     except _MustWait as refused:
         return None, refused
-    limit = asyncio.timeout(seconds)
+    from asyncio import timeout     # there is a loop, so it is imported
+    limit = timeout(seconds)
     try:
         async with limit:
             return await value, None

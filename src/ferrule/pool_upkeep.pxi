@@ -8,19 +8,21 @@ keeps the pool, the loop or the process alive.
 @cython.final
 cdef class _LoopUpkeep:
     """Calls itself again and again in an event loop until its pool is closed, gone, or looked after by another."""
-    cdef readonly object loop
-    cdef object _pool       # a weak reference
+    cdef object _loop
+    cdef object _pool           # a weak reference
+    cdef uint64_t _generation   # of the process in which it was made
 
     def __cinit__(self, loop, Pool pool not None):
-        self.loop = loop
+        self._loop = loop
         self._pool = weakref(pool)
+        self._generation = generation
         loop.call_later(pool._reap_every, self)
 
     def __call__(self):
         cdef Pool pool = self._pool()
         if pool is None or pool.closed or _upkeep_of(pool) is not self:
             return
-        task = self.loop.create_task(_keep_up(pool, _new_async_lease(pool)))
+        task = self._loop.create_task(_keep_up(pool, _new_async_lease(pool)))
         pool._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -28,7 +30,12 @@ cdef class _LoopUpkeep:
         cdef Pool pool = self._pool()
         if pool is not None:
             pool._tasks.discard(task)
-            self.loop.call_later(pool._reap_every, self)
+            self._loop.call_later(pool._reap_every, self)
+
+
+    def runs(self):
+        """Whether it goes on; not so where its loop is closed, or is another process's."""
+        return self._generation == generation and not is_closed(self._loop)
 
 
 def _keep_up_in_thread(Pool pool not None):
@@ -50,14 +57,17 @@ cdef int _see_to_upkeep(_Lease lease) except -1:
     """Begins it, again where its thread or its loop has ended."""
     cdef Pool pool = lease._pool
     cdef object upkeep = _upkeep_of(pool)
-    if isinstance(lease, AsyncLease):
-        loop = running_loop()
-        if loop is None or (isinstance(upkeep, _LoopUpkeep) and not is_closed((<_LoopUpkeep>upkeep).loop)):
-            return 0
-        upkeep = _LoopUpkeep.__new__(_LoopUpkeep, loop, pool)
-    elif upkeep is not None and upkeep.runs():
+    cdef object loop = None
+    if upkeep is not None and upkeep.runs():
         return 0
+    if isinstance(lease, AsyncLease):
+        try:
+            loop = loop_of_task()
+        except RuntimeError:
+            return 0        # the first object that is made in a loop sees to it
+        upkeep = _LoopUpkeep.__new__(_LoopUpkeep, loop, pool)
     else:
+        from ferrule._core.periodic import Periodic     # only for pools that ask for it
         upkeep = Periodic(pool._reap_every, pool, _keep_up_in_thread)
     with cython.critical_section(pool):
         pool._upkeep = upkeep

@@ -94,8 +94,7 @@ cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
     return lease
 
 
-cdef int _attach(Pool pool, object obj) except -1:
-    cdef _Lease lease = _new_lease(pool)
+cdef int _attach(Pool pool, _Lease lease, object obj) except -1:
     if not _take_room(lease, PY_SSIZE_T_MAX):
         raise ValueError(f"{pool!r} is full")
     if pool._reap_every is not None:
