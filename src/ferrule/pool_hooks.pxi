@@ -137,6 +137,8 @@ async def _passes(_Lease lease, tuple begun, hook, seconds, str stage):
     value, error = await _settled(lease, begun, seconds, stage)
     if error is None and value is not False:
         return True
+    if error is not None and not isinstance(error, Exception):
+        raise error
     if isinstance(error, _MustWait) and lease._state == TAKING:
         raise error
     await _report(lease, stage, _object_of(lease), error)
@@ -158,6 +160,8 @@ async def _obtain(_Lease lease, tuple begun):
     try:
         while not _is_blank(lease) and not await _validated(lease, begun):
             begun = None
+            if lease._refuses_to_wait and _end_in_loop(lease):
+                raise _MustWait
             await _destroy_object(lease)
             _exchange(lease)
         if _is_blank(lease):

@@ -128,13 +128,7 @@ cdef bint _end(_Lease lease, bint by_force) except -1:
     if not _begin_end(lease, not by_force):
         return False
     if lease._state != ENDED:
-        begun = None
-        if not by_force:
-            try:
-                begun = _reset_quickly(lease)
-            except BaseException:
-                _run(_discard(lease))
-                raise
+        begun = None if by_force else _reset_quickly(lease)
         if begun is not True:
             _run(_give_back(lease, begun, by_force))
     return True

@@ -19,7 +19,7 @@ cdef object _look_quickly(_Lease lease):
     if pool._validate is not None:
         try:
             value = pool._validate(_object_of(lease))
-        except Exception as raised:
+        except BaseException as raised:
             error = raised
         if error is not None or value is False or _is_awaitable(value):
             return value, error
@@ -37,7 +37,7 @@ cdef object _reset_quickly(_Lease lease):
     if pool._reset is not None:
         try:
             value = pool._reset(_object_of(lease))
-        except Exception as raised:
+        except BaseException as raised:
             error = raised
         if error is not None or value is False or _is_awaitable(value):
             return value, error
