@@ -5,9 +5,11 @@ A pool is a number of *slots*, each with one object. A slot is idle, in the pool
 has the slot in a lease, `max_size` counts slots and so bounds the objects that exist, and whatever becomes of the hook,
 with that lease ends the absence of its slot.
 
-A slot given back goes to the idle ones, and the first waiter gets leave to try again; whoever comes first takes it, but
-a waiter that has waited for longer than 0-1 ms is handed it (as by the Mutex, after parking_lot). A slot that is freed
-is given on in the same way, blank: its next owner makes the object.
+A slot given back is handed to the first waiter. That is so where it is a task, which can do nothing before its loop
+comes round, and where it has waited for longer than 0-1 ms; a thread that has come just now gets leave to try again
+instead, and whoever is first takes the slot (as with the Mutex, after parking_lot), so threads that hold objects for
+an instant do not wake each other up for each. A slot that is freed is given on in the same way, blank: its next owner
+makes the object.
 
 What runs hooks is written once, as coroutines (pool_hooks.pxi): the async face awaits them, and the sync one takes
 their only step, because where no hook gives an awaitable they have none to wait at. Where no hook is needed, or a sync
@@ -350,9 +352,9 @@ on_event=None, debug=False)
         self._figures.idle -= 1
 
     cdef bint _hand(self, Slot* slot, WakeList* woken) noexcept nogil:
-        """Gives the slot to the first waiter if that has waited for long."""
+        """Gives the slot to the first waiter, if that is a task or has waited for long."""
         cdef Node* first = self._queue.head
-        if first == NULL or now() < first.waiter.patience:
+        if first == NULL or (first.waiter.task == NULL and now() < first.waiter.patience):
             return False
         # Before the claim, because the claimed looks at it. Who waits for one object alone is claimed without fail.
         (<_Lease>first.waiter.item)._slot = slot
@@ -368,7 +370,7 @@ on_event=None, debug=False)
             claim_first(&self._queue, CLAIMED, woken)
 
     cdef void _vacate(self, Slot* slot, WakeList* woken) noexcept nogil:
-        """A slot that is blank: goes to who has waited for long, or is freed."""
+        """A slot that is blank: is handed on, or freed."""
         if slot.surplus:
             self._figures.surplus -= 1
         elif self._wants(slot) and self._hand(slot, woken):
