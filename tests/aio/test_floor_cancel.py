@@ -1,12 +1,14 @@
 """A suspended wait is cancelled at each moment there is; one that insists goes on and raises when it is done."""
 
 import asyncio
+import contextlib
 import enum
+import random
 
 import pytest
 
 from ferrule import Timeout
-from tests.support.driver import LoopThread, Stepper, cancel_everywhere, run, turns
+from tests.support.driver import HandLoop, LoopThread, Stepper, cancel_everywhere, run, turns
 from tests.support.race import HANG, spawn
 
 probe = pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
@@ -344,6 +346,25 @@ class TestInsisting:
         run(main(), loop_name)
 
 
+@contextlib.contextmanager
+def replaced(loop, name, function):
+    """The loop's method is another one within the block."""
+    setattr(loop, name, function)
+    try:
+        yield
+    finally:
+        delattr(loop, name)
+
+
+@contextlib.contextmanager
+def timers_of(loop):
+    """A list of the timers that are set within the block."""
+    timers = []
+    call_later = loop.call_later
+    with replaced(loop, "call_later", lambda *args: timers.append(call_later(*args)) or timers[-1]):
+        yield timers
+
+
 class TestTimers:
     """The loop calls at a deadline; loops round, so the call may be early."""
 
@@ -352,10 +373,9 @@ class TestTimers:
         async def main():
             loop = asyncio.get_running_loop()
             call_later = loop.call_later
-            loop.call_later = lambda delay, *args: call_later(delay / 1000, *args)
             gate = probe.Gate()
-            stepper = suspended(gate, timeout=HANG)
-            del loop.call_later
+            with replaced(loop, "call_later", lambda delay, *args: call_later(delay / 1000, *args)):
+                stepper = suspended(gate, timeout=HANG)
             claimed = gate.claim()
             assert gate.try_wait(), "somebody else was quicker"
             if delivered:
@@ -392,21 +412,100 @@ class TestTimers:
 
         run(main(), loop_name)
 
-    def test_the_timer_is_cancelled_at_the_end(self, loop_name):
+    def test_a_deadline_is_taken_back_at_the_end(self, loop_name):
         async def main():
             loop = asyncio.get_running_loop()
-            handles = []
-            call_later = loop.call_later
-            loop.call_later = lambda *args: handles.append(call_later(*args)) or handles[-1]
             gate = probe.Gate()
             stepper = suspended(gate, timeout=HANG)
+            cancelled = suspended(gate, timeout=HANG)
+            closed = suspended(gate, timeout=HANG)
+            assert probe.deadlines(loop) == 3
             gate.release()
             assert stepper.step()
-            cancelled = suspended(gate, timeout=HANG)
             cancelled.cancel()
             assert cancelled.step()
-            closed = suspended(gate, timeout=HANG)
             closed.close()
-            assert [handle.cancelled() for handle in handles] == [True, True, True]
+            assert probe.deadlines(loop) == 0
 
         run(main(), loop_name)
+
+    def test_waits_that_end_in_time_leave_the_timer_as_it_is(self, loop_name):
+        async def main():
+            loop = asyncio.get_running_loop()
+            gate = probe.Gate()
+            with timers_of(loop) as timers:
+                for _ in range(100):
+                    stepper = suspended(gate, timeout=HANG)
+                    gate.release()
+                    assert stepper.step()
+                assert len(timers) == 1
+                stepper = suspended(gate, timeout=HANG / 2)
+                assert len(timers) == 2, "an earlier deadline"
+                assert [timer.cancelled() for timer in timers] == [True, False]
+                stepper.close()
+
+        run(main(), loop_name)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_each_of_many_is_called_at_its_own_deadline(self, seed, loop_name):
+        """In their order, whatever ends in between, and none before its time or never."""
+        rng = random.Random(seed)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            gate = probe.Gate()
+            ended = []
+
+            async def wait(timeout, deadline):
+                try:
+                    await gate.wait_async(timeout=timeout)
+                except Timeout:
+                    ended.append((deadline, loop.time()))
+
+            with timers_of(loop) as timers:
+                begin = loop.time()
+                timeouts = [rng.choice([0.05, 0.05, rng.uniform(0.02, 0.2)]) for _ in range(300)]
+                tasks = [asyncio.create_task(wait(timeout, begin + timeout)) for timeout in timeouts]
+                await asyncio.sleep(0)
+                assert probe.deadlines(loop) == len(tasks)
+                for task in rng.sample(tasks, 100):
+                    task.cancel()
+                for _ in range(50):
+                    gate.release()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            assert len(ended) == 150
+            assert [now for _, now in ended] == sorted(now for _, now in ended)
+            assert all(now >= deadline - 0.002 for deadline, now in ended), "loops round to milliseconds"
+            assert len(timers) < 300
+            assert (probe.deadlines(loop), gate.waiting) == (0, 0)
+
+        run(main(), loop_name)
+
+    def test_a_timer_that_cannot_be_set_leaves_nothing(self, loop_name):
+        async def main():
+            loop = asyncio.get_running_loop()
+            gate = probe.Gate()
+            with replaced(loop, "call_later", lambda *_: 1 // 0):
+                stepper = Stepper(gate.wait_async(timeout=HANG))
+                stepper.step()
+            with pytest.raises(ZeroDivisionError):
+                stepper.result()
+            assert (probe.deadlines(loop), gate.waiting) == (0, 0)
+            stepper = suspended(gate, timeout=0.001)
+            await stepper.woken()
+            stepper.step()
+            with pytest.raises(Timeout):
+                stepper.result()
+
+        run(main(), loop_name)
+
+    def test_whoever_waits_on_when_the_loop_closes_can_be_collected(self):
+        loop = HandLoop()
+        gate = probe.Gate()
+        with loop.running():
+            stepper = suspended(gate, timeout=HANG)
+        loop.close()
+        gate.release()
+        assert (gate.permits, gate.waiting) == (1, 0)
+        stepper.close()
+        assert probe.deadlines(loop) == 0

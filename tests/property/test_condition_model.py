@@ -15,6 +15,8 @@ from tests.support.driver import Stepper
 from tests.support.mutexes import FREE
 from tests.support.waits import LONG, Loop, within
 
+probe = pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
+
 
 class Wait:
     """One wait, under a hold without a guard: whoever ends it has the lock, and the walk releases it."""
@@ -32,7 +34,7 @@ class Wait:
         self.stepper = Stepper(call)
         with loop.running():
             assert not self.stepper.step()
-        self.timer = loop.timers[-1] if timed else None
+        self.timed = timed
 
     def predicate(self):
         self.asked += 1
@@ -64,7 +66,7 @@ class Walk:
 
     @property
     def timed(self):
-        return [wait for wait in self.waits if wait.timer]
+        return [wait for wait in self.waits if wait.timed]
 
     @property
     def due(self):
@@ -167,9 +169,9 @@ class Walk:
 
     def time_is_up(self):
         for wait in self.one_of(self.timed):
-            timer, wait.timer = wait.timer, None
-            if not timer.cancelled():
-                wait.loop.fire(timer)
+            wait.timed = False
+            with wait.loop.running():
+                probe.pass_deadline(wait.stepper.coroutine)
             if wait in self.line:
                 wait.asked = -1  # the predicate, asked for the last time, says no
                 self.line.remove(wait)

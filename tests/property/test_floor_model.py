@@ -220,8 +220,10 @@ class FloorMachine(WaitsMachine):
 
     def each_timer_has_a_wait(self):
         for loop in self.loops:
-            timers = {id(wait.timer) for wait in self.with_timer if wait.loop is loop}
-            assert {id(timer) for timer in loop.timers} == timers
+            timed = [wait for wait in self.with_timer if wait.loop is loop]
+            assert all(probe.has_deadline(wait.stepper.coroutine) for wait in timed)
+            assert probe.deadlines(loop) == len(timed)
+            assert len(loop.timers) <= 1
 
     def the_register_has_the_sleepers(self):
         """All who are queued, and of the others only those who have not run since."""

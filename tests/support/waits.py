@@ -6,7 +6,8 @@ and a method `leaves(wait)`, and says what a wait does when it goes on, gives up
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -136,7 +137,13 @@ class WaitsMachine(RuleBasedStateMachine):
         else:
             self.goes_on(wait)
         if first and wait.begun and wait.timed:
-            wait.timer = wait.loop.timers[-1]
+            wait.timer = self.timer_of(wait)
+
+    def timer_of(self, wait: Any) -> Callable[[], object]:
+        """What its loop calls when the time of a wait is up."""
+        from ferrule._core import probe
+
+        return functools.partial(probe.pass_deadline, wait.stepper.coroutine)
 
     @property
     def with_timer_and_more_of_the_claimed(self) -> list[Any]:
@@ -145,7 +152,8 @@ class WaitsMachine(RuleBasedStateMachine):
     @if_any("with_timer")
     @rule(wait=one_of("with_timer_and_more_of_the_claimed"))
     def time_is_up(self, wait: Any) -> None:
-        wait.loop.fire(wait.timer)
+        with wait.loop.running():
+            wait.timer()
         wait.timer = None
         wait.expired = True
         if wait in self.model.waiting:

@@ -1,6 +1,7 @@
 """The kit's machine of waits lets a gate of plain Python pass, and finds each of its planted faults."""
 
 import asyncio
+import functools
 import itertools
 import types
 import weakref
@@ -169,6 +170,9 @@ class GateMachine(WaitsMachine):
     def take(self):
         claimed, self.model = self.model.take((0,))
         assert self.gate.try_wait() is (claimed is not None)
+
+    def timer_of(self, wait):
+        return functools.partial(wait.loop.fire, wait.loop.timers[-1])
 
     @initialize(waits=st.lists(WAIT, min_size=2, max_size=4))
     def begin_some(self, waits):

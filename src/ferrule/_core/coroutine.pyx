@@ -41,6 +41,7 @@ from ferrule._core.gc cimport (
     visit_raw,
     visitproc,
 )
+from ferrule._core.memory cimport PyMem_Free, PyMem_Realloc
 from ferrule._core.owned cimport move, swap, take
 from ferrule._core.parking cimport (
     BACK,
@@ -455,7 +456,7 @@ cdef int _prepare(Coroutine self) except -1:
         if waiter.deadline == 0:
             waiter.deadline = deadline_after(waiter.timeout)
         if waiter.deadline != NEVER:
-            suspension.timer = loop.call_later(<double>(waiter.deadline - now()) / SECOND, Expiry(self))
+            _set_alarm(self, suspension.mailbox)
         with cython.critical_section(self):
             self._suspension = suspension
     elif loop is not suspension.loop:
@@ -592,14 +593,8 @@ cdef void _end_suspension(Coroutine self) noexcept:
     keep.set_aside()
     with cython.critical_section(self):
         self._suspension = None
-    if suspension.timer is not None:
-        try:
-            suspension.timer.cancel()
-        except AttributeError:      # the collector has taken the timer apart
-            pass
-        except BaseException as error:
-            if not is_closed(suspension.loop):
-                raise_later(error)
+    if self._waiter.timeout != NEVER and suspension.mailbox.alarms is not None:
+        Py_XDECREF((<Alarms>suspension.mailbox.alarms)._remove_locked(<PyObject*>self))
 
 
 # --- wake-ups, in the loop's thread ----------------------------------------------------------------------------------
@@ -637,20 +632,12 @@ cdef void _resolve(Coroutine self) noexcept:
         raise_later(raised)     # not before: it would be raised within the next call
 
 
-@cython.final
-cdef class Expiry:
-    """What the loop calls at a coroutine's deadline."""
-    cdef Coroutine coroutine
-
-    def __cinit__(self, Coroutine coroutine not None):
-        self.coroutine = coroutine
-
-    def __call__(self):
-        cdef Coroutine coroutine = self.coroutine
-        # If the waiter has been claimed, its retry comes first, and the time is up if that finds it BUSY.
-        coroutine._expired.store(True, relaxed)
-        if coroutine._state.load(acquire) == SUSPENDED and _abandon(coroutine):
-            _resolve(coroutine)
+cdef void expire(Coroutine self) noexcept:
+    """The deadline has passed; in the loop's thread."""
+    # If the waiter has been claimed, its retry comes first, and the time is up if that finds it BUSY.
+    self._expired.store(True, relaxed)
+    if self._state.load(acquire) == SUSPENDED and _abandon(self):
+        _resolve(self)
 
 
 # --- exceptions ------------------------------------------------------------------------------------------------------
@@ -771,6 +758,9 @@ cdef int _clear(PyObject* slot) noexcept:
     self._keeps_item.store(False, relaxed)
     _finish(self)
     return _cython_clear(slot)
+
+
+include "coroutine_alarms.pxi"
 
 
 recycle(Coroutine)

@@ -416,6 +416,7 @@ cdef class Mailbox:
     cdef bint _outstanding
     cdef uint64_t _generation
     cdef Atomic[uint64_t] thread
+    cdef object alarms          # the deadlines of those who wait in the loop, or None; by the loop's thread
 
     cdef bint _push_locked(self, Waiter* waiter) noexcept nogil
     cdef Waiter* _take_locked(self) noexcept nogil

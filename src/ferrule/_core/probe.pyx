@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
 
 from ferrule._core.atomics cimport acq_rel, relaxed
-from ferrule._core.coroutine cimport Coroutine, new_coroutine
+from ferrule._core.coroutine cimport Alarms, Coroutine, expire, new_coroutine
 from ferrule._core.deadline cimport NEVER, parse_timeout
 from ferrule._core.gc cimport (
     replace_gc_slots,
@@ -21,7 +21,7 @@ from ferrule._core.gc cimport (
     visitproc,
 )
 from ferrule._core.latch cimport Latch
-from ferrule._core.owned cimport take
+from ferrule._core.owned cimport drop, take
 from ferrule._core.parking cimport (
     BUSY,
     CLAIMED,
@@ -32,6 +32,7 @@ from ferrule._core.parking cimport (
     SPENT,
     TRY,
     Node,
+    Mailbox,
     Operation,
     Outcome,
     Place,
@@ -355,6 +356,27 @@ def set_patience(Coroutine coroutine not None, bint endless, /):
     Else that is a matter of time. O(1).
     """
     coroutine._waiter.patience = NEVER if endless else 1
+
+
+def pass_deadline(Coroutine coroutine not None, /):
+    """In the coroutine's loop: its deadline has passed, if it waits and has one. O(log waits)."""
+    cdef PyObject* waits = NULL
+    if coroutine._suspension is not None and coroutine._suspension.mailbox.alarms is not None:
+        waits = (<Alarms>coroutine._suspension.mailbox.alarms)._remove_locked(<PyObject*>coroutine)
+    if waits != NULL:
+        expire(coroutine)
+        drop(waits)
+
+
+def has_deadline(Coroutine coroutine not None, /):
+    """Whether it waits and its deadline is to come. O(1)."""
+    return coroutine._alarm != 0
+
+
+def deadlines(loop, /):
+    """How many coroutines wait in the loop with a deadline to come. O(1)."""
+    cdef Alarms alarms = getattr(loop, "_ferrule_mailbox", None) and (<Mailbox>loop._ferrule_mailbox).alarms
+    return 0 if alarms is None else alarms._count
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
