@@ -57,6 +57,8 @@ cdef int _prepare_to_await(_Lease lease, object awaitable) except -1:
 async def _settled(_Lease lease, tuple begun, seconds, str stage):
     """What _call() gave, waited for if it is an awaitable. Raises what is not the hook's own failure."""
     value, error = begun
+    if error is not None and not isinstance(error, Exception):
+        raise error
     if error is not None or not _is_awaitable(value):
         if error is None and seconds is not None:
             raise ValueError(f"{stage}_timeout is for an async hook, and {stage} is none")
@@ -150,8 +152,12 @@ async def _obtain(_Lease lease, tuple begun):
     try:
         while not _is_blank(lease) and not await _validated(lease, begun):
             begun = None
-            await _destroy_object(lease)
-            _exchange(lease)
+            if lease._refuses_to_wait and _end_in_loop(lease):
+                if lease._pool._take_locked(lease, NULL, TRY) != DONE:
+                    raise _MustWait
+            else:
+                await _destroy_object(lease)
+                _exchange(lease)
         if _is_blank(lease):
             await _make(lease)
     except GeneratorExit:

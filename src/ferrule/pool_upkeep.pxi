@@ -16,6 +16,9 @@ cdef class _LoopUpkeep:
         self._pool = weakref(pool)
         loop.call_later(pool._reap_every, self)
 
+    def runs(self):
+        return not is_closed(self.loop)
+
     def __call__(self):
         cdef Pool pool = self._pool()
         if pool is None or pool.closed or _upkeep_of(pool) is not self:
@@ -31,9 +34,9 @@ cdef class _LoopUpkeep:
             self.loop.call_later(pool._reap_every, self)
 
 
-def _keep_up_in_thread(Pool pool not None):
+def _keep_up_in_thread(Pool pool not None, upkeep):
     """False: it is over."""
-    if pool.closed:
+    if pool.closed or _upkeep_of(pool) is not upkeep:
         return False
     _run(_keep_up(pool, _new_lease(pool)))
     return True
@@ -47,20 +50,23 @@ cdef object _upkeep_of(Pool pool):
 
 
 cdef int _see_to_upkeep(_Lease lease) except -1:
-    """Begins it, again where its thread or its loop has ended."""
+    """Begins it, again where its thread or its loop has ended. A loop, where async hooks can run, replaces a thread."""
     cdef Pool pool = lease._pool
     cdef object upkeep = _upkeep_of(pool)
-    if isinstance(lease, AsyncLease):
-        loop = running_loop()
-        if loop is None or (isinstance(upkeep, _LoopUpkeep) and not is_closed((<_LoopUpkeep>upkeep).loop)):
-            return 0
-        upkeep = _LoopUpkeep.__new__(_LoopUpkeep, loop, pool)
-    elif upkeep is not None and upkeep.runs():
+    cdef bint in_loop = isinstance(lease, AsyncLease)
+    cdef object loop = running_loop() if in_loop else None
+    if (in_loop and loop is None) or (
+        upkeep is not None and upkeep.runs() and (not in_loop or isinstance(upkeep, _LoopUpkeep))
+    ):
         return 0
+    if in_loop:
+        upkeep = _LoopUpkeep.__new__(_LoopUpkeep, loop, pool)
     else:
         upkeep = Periodic(pool._reap_every, pool, _keep_up_in_thread)
     with cython.critical_section(pool):
         pool._upkeep = upkeep
+    if not in_loop:
+        upkeep.start()
     return 0
 
 

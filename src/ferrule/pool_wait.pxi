@@ -19,9 +19,9 @@ cdef object _look_quickly(_Lease lease):
     if pool._validate is not None:
         try:
             value = pool._validate(_object_of(lease))
-        except Exception as raised:
+        except BaseException as raised:
             error = raised
-        if error is not None or value is False or _is_awaitable(value):
+        if error is not None or value is False or _is_awaitable(value) or pool._validate_timeout is not None:
             return value, error
     pool._hold_locked(lease)
     return True
@@ -37,7 +37,7 @@ cdef object _reset_quickly(_Lease lease):
     if pool._reset is not None:
         try:
             value = pool._reset(_object_of(lease))
-        except Exception as raised:
+        except BaseException as raised:
             error = raised
         if error is not None or value is False or _is_awaitable(value):
             return value, error
@@ -74,8 +74,7 @@ cdef _Lease _try_acquire(Pool pool, _Lease lease):
 cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
     cdef _Lease leased
     cdef int answer
-    if not callable(fallback):
-        raise TypeError(f"fallback must be callable, not {type(fallback).__name__}")
+    _check_callable("fallback", fallback)
     leased = _try_acquire(pool, lease)
     if leased is not None:
         return leased
@@ -94,8 +93,7 @@ cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
     return lease
 
 
-cdef int _attach(Pool pool, object obj) except -1:
-    cdef _Lease lease = _new_lease(pool)
+cdef int _attach(Pool pool, _Lease lease, object obj) except -1:
     if not _take_room(lease, PY_SSIZE_T_MAX):
         raise ValueError(f"{pool!r} is full")
     if pool._reap_every is not None:
