@@ -160,7 +160,7 @@ ACQUIRING = Use(
         "repr": lambda s, _: repr(s[1]),
     },
     errors=(RuntimeError, KeyError, ValueError),  # reused; what is thrown; driven twice at once
-    rest=lambda s: (s[1].close(), rests(s[0])),
+    rest=lambda s: s[1].close() or rests(s[0]),
 )
 
 
