@@ -5,6 +5,7 @@ import gc
 import inspect
 import itertools
 import weakref
+from functools import partial
 
 import pytest
 
@@ -21,26 +22,26 @@ from tests.support.driver import (
     turns,
 )
 from tests.support.hostile import returning
-from tests.support.pools import Hooks, Thing, arests, close, exhausted, figures, rests, waiting_thread, waits_behind
+from tests.support.pools import (
+    Hooks,
+    Thing,
+    amade,
+    arests,
+    ause,
+    close,
+    exhausted,
+    figures,
+    rests,
+    soon,
+    waiting_thread,
+    waits_behind,
+)
 from tests.support.race import HANG, eventually, spawn
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def made(size=1, **options):
-    hooks = Hooks(size)
-    return aio.Pool(max_size=size, **{**hooks.all(), **options}), hooks
-
-
-async def soon(awaitable):
-    return await asyncio.wait_for(awaitable, HANG)
-
-
-async def use(pool, **timeout):
-    """Leases an object, lets the loop turn, and gives it back."""
-    async with pool.acquire(**timeout) as thing:
-        await asyncio.sleep(0)
-        return thing
+made = partial(amade, asynchronous=False)
 
 
 async def queued_task(pool, coroutine):
@@ -187,7 +188,7 @@ class TestOneTask:
             hooks = Hooks(1)
             async with aio.Pool(max_size=1, **hooks.all()) as pool:
                 assert isinstance(pool, aio.Pool)
-                await use(pool)
+                await ause(pool)
             assert pool.closed
             hooks.check(0)
             with pytest.raises(PoolTimeout):
@@ -250,7 +251,7 @@ class TestTimeouts:
             pool, (lease,) = exhausted(wait_timeout=0.001)
             with pytest.raises(PoolTimeout, match=r"within 0\.001 s"):
                 await pool.aio.acquire()
-            task = await queued_task(pool, use(pool.aio, timeout=None))
+            task = await queued_task(pool, ause(pool.aio, timeout=None))
             lease.release()
             await soon(task)
 
@@ -261,8 +262,8 @@ class TestTimeouts:
         async def main():
             pool, hooks = made(**limit)
             with pytest.raises(ValueError, match="async"):
-                await use(pool)
-                await use(pool)
+                await ause(pool)
+                await ause(pool)
             assert figures(pool) == (0, 0, 0, 0)
             hooks.check(0)
 
@@ -337,9 +338,9 @@ class TestQueue:
     def test_close_tells_everybody(self, loop_name):
         async def main(there):
             pool, (lease,) = exhausted()
-            task = await queued_task(pool, use(pool.aio))
+            task = await queued_task(pool, ause(pool.aio))
             thread = waiting_thread(pool)
-            other = waits_behind(pool, lambda: there.spawn(use(pool.aio)))
+            other = waits_behind(pool, lambda: there.spawn(ause(pool.aio)))
             close(pool)
             for waiting in (task, asyncio.wrap_future(other), asyncio.to_thread(thread.result)):
                 with pytest.raises(PoolClosed):
@@ -353,7 +354,7 @@ class TestQueue:
     def test_resize_lets_everybody_in(self, loop_name):
         async def main():
             pool, (lease,) = exhausted()
-            tasks = [await queued_task(pool, use(pool.aio)) for _ in range(3)]
+            tasks = [await queued_task(pool, ause(pool.aio)) for _ in range(3)]
             threads = [waiting_thread(pool) for _ in range(2)]
             await pool.aio.resize(6)
             await soon(asyncio.gather(*tasks))
@@ -389,8 +390,8 @@ class TestQueue:
     def test_one_pool_in_two_runs_and_in_threads(self, loop_name):
         pool, hooks = made(2)
         for _ in range(2):
-            run(use(pool), loop_name)
-            spawn(lambda: run(use(pool), loop_name)).result()
+            run(ause(pool), loop_name)
+            spawn(lambda: run(ause(pool), loop_name)).result()
             with pool.sync.acquire():
                 pass
         assert pool.stats()["created"] == 1
@@ -442,13 +443,13 @@ def in_a_thread(pool, there):
 
 
 def in_the_same_loop(pool, there):
-    stepper = Stepper(use(pool.aio))
+    stepper = Stepper(ause(pool.aio))
     stepper.step()
     return stepper.finish
 
 
 def in_another_loop(pool, there):
-    future = there.spawn(use(pool.aio))
+    future = there.spawn(ause(pool.aio))
     return lambda: asyncio.wrap_future(future)
 
 
@@ -463,7 +464,7 @@ class Stage:
         self.there = there
         self.takes_long = takes_long
         self.end_of_successor = None
-        self.coroutine = Followed(use(self.pool.aio, timeout=HANG), self.follow)
+        self.coroutine = Followed(ause(self.pool.aio, timeout=HANG), self.follow)
 
     def follow(self):
         before = self.pool.waiting
@@ -523,12 +524,12 @@ class TestCancelled:
                 if what in ("acquire", "use"):
                     lease = pool.try_acquire()
                     asyncio.get_running_loop().call_soon(lambda: complete(lease.release()))
-                    waiting.append(asyncio.create_task(use(pool)))
+                    waiting.append(asyncio.create_task(ause(pool)))
                 match what:
                     case "acquire":
                         return acquire_and_release(pool)
                     case "use":
-                        return use(pool)
+                        return ause(pool)
                     case "release":
                         return acquire_and_release(pool)
                     case "resize":
@@ -594,7 +595,7 @@ class TestCollected:
         async def main():
             pool, hooks = made()
             leases = [await pool.acquire()]
-            task = await queued_task(pool, use(pool))
+            task = await queued_task(pool, ause(pool))
             with pytest.warns(ResourceWarning):
                 leases.clear()
                 gc.collect()

@@ -14,20 +14,23 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ferrule import Lease, Pool, PoolTimeout
+from ferrule import Lease, Pool, PoolTimeout, aio
 
-from .race import Running, eventually, spawn
+from .race import HANG, Running, eventually, spawn
 
 __all__ = [
     "Hooks",
     "Thing",
+    "amade",
     "arests",
+    "ause",
     "close",
     "exhausted",
     "figures",
     "filled",
     "queued",
     "rests",
+    "soon",
     "waiting_thread",
     "waits_behind",
 ]
@@ -229,3 +232,21 @@ def close(pool: Any) -> None:
     """Closes it without waiting, whatever is leased."""
     with contextlib.suppress(PoolTimeout):
         pool.close(timeout=0)
+
+
+def amade(size: int = 1, *, asynchronous: bool | tuple[str, ...] = True, **options: Any) -> tuple[Any, Hooks]:
+    """A new aio.Pool, and its hooks."""
+    hooks = Hooks(size, asynchronous=asynchronous)
+    return aio.Pool(max_size=size, **{**hooks.all(), **options}), hooks
+
+
+async def soon(awaitable: Any) -> Any:
+    """What it gives, if that does not hang."""
+    return await asyncio.wait_for(awaitable, HANG)
+
+
+async def ause(pool: Any, *, timeout: float | None = None) -> Any:
+    """Leases an object, lets the loop turn, and gives it back; the object."""
+    async with pool.acquire(timeout=timeout) as thing:
+        await asyncio.sleep(0)
+        return thing
