@@ -63,7 +63,7 @@ class Hooks:
         self.destroyed: list[int] = []
         self.doubled: list[Thing] = []
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def all(self, *but: str) -> dict[str, Callable[..., Any]]:
         """Every hook, as arguments for a pool."""
@@ -103,7 +103,7 @@ class Hooks:
 
     @contextlib.contextmanager
     def _create(self) -> Iterator[Thing]:
-        with self._lock:
+        with self.lock:
             thing = Thing(next(self._numbers))
             self.calls.append(("create", thing.number))
             self.live += 1
@@ -111,13 +111,13 @@ class Hooks:
         try:
             yield thing
         except BaseException:
-            with self._lock:
+            with self.lock:
                 self.live -= 1
             raise
 
     @contextlib.contextmanager
     def _destroy(self, thing: Thing) -> Iterator[None]:
-        with self._lock:
+        with self.lock:
             self.calls.append(("destroy", thing.number))
             if thing.destroyed:
                 self.doubled.append(thing)
@@ -125,7 +125,7 @@ class Hooks:
         try:
             yield
         finally:
-            with self._lock:
+            with self.lock:
                 self.live -= 1
                 self.destroyed.append(thing.number)
 

@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import itertools
+import threading
 import weakref
 
 import pytest
 
 from ferrule import Lease, Pool, PoolClosed, PoolTimeout
+from ferrule._core import periodic
 from tests.support.hostile import raising, returning, unraisable
 from tests.support.pools import Hooks, close, exhausted, figures, rests, waiting_thread
 from tests.support.race import HANG, eventually, outcome, run_together, spawn
@@ -614,8 +616,6 @@ class TestUpkeep:
         hooks.check(0)
 
     def test_it_ends_when_the_pool_is_closed(self):
-        from ferrule._core import periodic
-
         pool, _ = made(1, reap_every=0.001)
         pool.acquire().release()
         eventually(lambda: periodic._thread)
@@ -623,8 +623,6 @@ class TestUpkeep:
         eventually(lambda: periodic._thread is None)
 
     def test_it_does_not_keep_the_pool_and_ends_with_it(self):
-        from ferrule._core import periodic
-
         pool, _ = made(1, reap_every=0.001)
         pool.acquire().release()
         seen = weakref.ref(pool)
@@ -653,8 +651,6 @@ class TestUpkeep:
         pool.close()
 
     def test_many_pools_have_one_thread(self):
-        from ferrule._core import periodic
-
         pools = [Pool(object, max_size=1, min_size=1, reap_every=0.001) for _ in range(20)]
         for pool in pools:
             pool.acquire().detach()
@@ -667,8 +663,6 @@ class TestUpkeep:
         eventually(lambda: periodic._thread is None)
 
     def test_one_that_fails_by_force_is_shown_and_the_others_go_on(self, monkeypatch):
-        import threading
-
         shown = []
         monkeypatch.setattr(threading, "excepthook", shown.append)
         bad, hooks = made(1, min_size=1, reap_every=0.001)
