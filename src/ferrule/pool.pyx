@@ -136,8 +136,9 @@ on_event=None, debug=False)
 
     `reset(obj)` runs when an object comes back, `validate(obj)` before an idle one is leased; one that raises, or gives
     False, ends the object: its slot goes on to whoever waits, and the error to `on_event(event, obj, error)`, where
-    event is "reset", "validate" or "destroy", or "abandoned" for a lease that was collected. Errors of `destroy` go
-    there too. What is not an Exception (KeyboardInterrupt, CancelledError) also reaches the caller whose call it was.
+    event is "reset", "validate" or "destroy", "abandoned" for a lease that was collected, or "create" for an object
+    that `reap_every` was to make. Errors of `destroy` go there too. What is not an Exception (KeyboardInterrupt,
+    CancelledError) also reaches the caller whose call it was.
 
     An object ends, besides, when it has been leased `max_uses` times, `lifetime` seconds after it was made, or when it
     has been idle for `idle_timeout` seconds: that is seen when it is given back or asked for, by reap(), and every
@@ -161,8 +162,7 @@ on_event=None, debug=False)
         for name, hook in (("reset", reset), ("validate", validate), ("destroy", destroy), ("on_event", on_event)):
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be callable or None, not {type(hook).__name__}")
-        if not callable(create):
-            raise TypeError(f"create must be callable, not {type(create).__name__}")
+        _check_callable("create", create)
         if order not in ("lifo", "fifo"):
             raise ValueError(f'order must be "lifo" or "fifo", not {order!r}')
         self._create, self._reset, self._validate, self._destroy = create, reset, validate, destroy
@@ -182,6 +182,8 @@ on_event=None, debug=False)
             parse_timeout(seconds)      # raises where it is none
         if reap_every is not None and reap_every <= 0:
             raise ValueError("reap_every must be more than 0 seconds")
+        if validate_timeout is not None and validate is None:
+            raise ValueError("validate_timeout is for an async validate, and there is none")
         self._create_timeout, self._validate_timeout, self._reap_every = create_timeout, validate_timeout, reap_every
         self._oldest_first = order == "fifo"
         self._counts = self._idle_timeout != NEVER or self._lifetime != NEVER
@@ -274,6 +276,7 @@ on_event=None, debug=False)
 
     def retain(self, predicate, /):
         """Destroys the idle objects for which `predicate(obj)` is false; how many. Raises what that raises. O(idle)."""
+        _check_callable("predicate", predicate)
         return _run(_retain(self, _new_lease(self), predicate))
 
     def reap(self):
@@ -709,6 +712,12 @@ cdef Py_ssize_t _parse_size(object size) except -1:
     if parsed < 1:
         raise ValueError(f"max_size must be at least 1, not {size}")
     return parsed
+
+
+cdef int _check_callable(str name, object function) except -1:
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {type(function).__name__}")
+    return 0
 
 
 cdef Figures _look(Pool pool) noexcept:

@@ -58,6 +58,7 @@ on_event=None, debug=False)
 
     def attach(self, obj, /):
         """Makes the object one of the pool's, idle. ValueError if the pool is full; PoolClosed. O(1)."""
+        _check_loop(self._pool)
         _attach(self._pool, _new_async_lease(self._pool), obj)
 
     @property
@@ -100,6 +101,7 @@ on_event=None, debug=False)
 
     def retain(self, predicate, /):
         """Awaitable; destroys idle objects of which `predicate(obj)`, a plain function, is false; how many. O(idle)."""
+        _check_callable("predicate", predicate)
         return _later(self._pool, &ASYNC_RETAIN, _retain, (predicate,))
 
     def reap(self):

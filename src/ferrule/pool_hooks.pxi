@@ -64,6 +64,8 @@ cdef int _prepare_to_await(_Lease lease, object awaitable) except -1:
 async def _settled(_Lease lease, tuple begun, seconds, str stage):
     """What _call() gave, waited for if it is an awaitable. Raises what is not the hook's own failure."""
     value, error = begun
+    if error is not None and not isinstance(error, Exception):
+        raise error
     if error is not None or not _is_awaitable(value):
         if error is None and seconds is not None:
             raise ValueError(f"{stage}_timeout is for an async hook, and {stage} is none")
@@ -137,8 +139,6 @@ async def _passes(_Lease lease, tuple begun, hook, seconds, str stage):
     value, error = await _settled(lease, begun, seconds, stage)
     if error is None and value is not False:
         return True
-    if error is not None and not isinstance(error, Exception):
-        raise error
     if isinstance(error, _MustWait) and lease._state == TAKING:
         raise error
     await _report(lease, stage, _object_of(lease), error)
@@ -161,9 +161,11 @@ async def _obtain(_Lease lease, tuple begun):
         while not _is_blank(lease) and not await _validated(lease, begun):
             begun = None
             if lease._refuses_to_wait and _end_in_loop(lease):
-                raise _MustWait
-            await _destroy_object(lease)
-            _exchange(lease)
+                if lease._pool._take_locked(lease, NULL, TRY) != DONE:
+                    raise _MustWait
+            else:
+                await _destroy_object(lease)
+                _exchange(lease)
         if _is_blank(lease):
             await _make(lease)
     except GeneratorExit:

@@ -8,16 +8,13 @@ cdef class _Lease:
     @property
     def value(self):
         """The object; RuntimeError once the lease has ended."""
-        cdef PyObject* value = self._pool._value_locked(self)
-        if value == NULL:
-            raise _ended()
-        return move(value)
+        return _value_of(self)
 
     def detach(self):
         """Ends the lease and gives the object, which leaves the pool; no hook is called. O(1)."""
+        value = _value_of(self)     # first: in a fork's child the lease has no slot when it has ended
         if not _begin_end(self, False):
             raise _ended()
-        value = _object_of(self) if self._slot != NULL else None
         _vacate(self)
         return value
 
@@ -109,6 +106,13 @@ cdef _Lease _new_of_kind(_Lease lease):
     return _new_async_lease(lease._pool) if isinstance(lease, AsyncLease) else _new_lease(lease._pool)
 
 
+cdef object _value_of(_Lease lease):
+    cdef PyObject* value = lease._pool._value_locked(lease)
+    if value == NULL:
+        raise _ended()
+    return move(value)
+
+
 cdef object _ended():
     return RuntimeError("the lease has ended: its object is back in the pool, or has left it")
 
@@ -182,12 +186,14 @@ cdef bint _end_in_loop(_Lease lease) except -1:
         return False
     later = _new_async_lease(lease._pool)
     ending = _Ending.__new__(_Ending, later)
+    later._slot = lease._slot   # before the loop, in a thread of its own, looks
+    lease._slot = NULL
     try:
         (<object>bound).call_soon_threadsafe(ending)
     except RuntimeError:        # closed meanwhile
+        lease._slot = later._slot
+        later._slot = NULL
         return False
-    later._slot = lease._slot
-    lease._slot = NULL
     return True
 
 

@@ -32,15 +32,14 @@ cdef class _LoopUpkeep:
             pool._tasks.discard(task)
             self._loop.call_later(pool._reap_every, self)
 
-
     def runs(self):
         """Whether it goes on; not so where its loop is closed, or is another process's."""
         return self._generation == generation and not is_closed(self._loop)
 
 
-def _keep_up_in_thread(Pool pool not None):
+def _keep_up_in_thread(Pool pool not None, upkeep):
     """False: it is over."""
-    if pool.closed:
+    if pool.closed or _upkeep_of(pool) is not upkeep:
         return False
     _run(_keep_up(pool, _new_lease(pool)))
     return True
@@ -54,23 +53,27 @@ cdef object _upkeep_of(Pool pool):
 
 
 cdef int _see_to_upkeep(_Lease lease) except -1:
-    """Begins it, again where its thread or its loop has ended."""
+    """Begins it, again where its thread or its loop has ended. A loop, where async hooks can run, replaces a thread."""
     cdef Pool pool = lease._pool
     cdef object upkeep = _upkeep_of(pool)
+    cdef bint in_loop = isinstance(lease, AsyncLease)
     cdef object loop = None
-    if upkeep is not None and upkeep.runs():
-        return 0
-    if isinstance(lease, AsyncLease):
+    if in_loop:
         try:
             loop = loop_of_task()
         except RuntimeError:
             return 0        # the first object that is made in a loop sees to it
+    if upkeep is not None and upkeep.runs() and (not in_loop or isinstance(upkeep, _LoopUpkeep)):
+        return 0
+    if in_loop:
         upkeep = _LoopUpkeep.__new__(_LoopUpkeep, loop, pool)
     else:
         from ferrule._core.periodic import Periodic     # only for pools that ask for it
         upkeep = Periodic(pool._reap_every, pool, _keep_up_in_thread)
     with cython.critical_section(pool):
         pool._upkeep = upkeep
+    if not in_loop:
+        upkeep.start()
     return 0
 
 

@@ -21,7 +21,7 @@ cdef object _look_quickly(_Lease lease):
             value = pool._validate(_object_of(lease))
         except BaseException as raised:
             error = raised
-        if error is not None or value is False or _is_awaitable(value):
+        if error is not None or value is False or _is_awaitable(value) or pool._validate_timeout is not None:
             return value, error
     pool._hold_locked(lease)
     return True
@@ -74,8 +74,7 @@ cdef _Lease _try_acquire(Pool pool, _Lease lease):
 cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
     cdef _Lease leased
     cdef int answer
-    if not callable(fallback):
-        raise TypeError(f"fallback must be callable, not {type(fallback).__name__}")
+    _check_callable("fallback", fallback)
     leased = _try_acquire(pool, lease)
     if leased is not None:
         return leased

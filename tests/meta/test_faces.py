@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ FACES = [
     (ferrule.UpgradableGuard, ferrule.AsyncUpgradableGuard, set(), set()),
     (ferrule.Sender, aio.Sender, {"aio"}, {"sync"}),
     (ferrule.Receiver, aio.Receiver, {"aio"}, {"sync"}),
+    (ferrule.Pool, aio.Pool, {"aio"}, {"sync"}),
+    (ferrule.Lease, ferrule.AsyncLease, set(), set()),
 ]
 
 
@@ -29,13 +32,15 @@ FACES = [
 class Waits:
     """What of an async face waits and what does not: names, with arguments for a call.
 
-    `make` gives a fresh object on which each call can be done at once; `state` shows whether anything was done to it.
+    `make` gives a fresh object on which each call can be done at once; `state` shows whether anything was done to it,
+    and `end` ends it after a call that did nothing.
     """
 
     make: Callable[[], Any]
     state: Callable[[Any], Any]
     waiting: dict[str, tuple[Any, ...]]
     plain: dict[str, tuple[Any, ...]]
+    end: Callable[[Any], Any] = id
 
 
 def channel():
@@ -55,6 +60,17 @@ def receiver_of(tx, rx):
     """The receiver of a channel whose sender stays open."""
     KEPT.append(tx)
     return rx
+
+
+def pool():
+    """A pool that has an idle object, and room for another."""
+    pool = aio.Pool(object, max_size=2, min_size=1)
+    pool.attach(object())
+    return pool
+
+
+def figures(pool):
+    return pool.idle, pool.in_use, pool.size, pool.waiting, pool.max_size, pool.closed, pool.stats()
 
 
 KEPT = []
@@ -92,6 +108,19 @@ WAITS = {
         state=lambda rx: (rx.stats(), rx._state()),
         waiting={"recv": (), "recv_many": (1,)},
         plain={"try_recv": (), "drain": (), "try_iter": (), "same_channel": (channel()[0],)} | dict.fromkeys(ENDS, ()),
+    ),
+    aio.Pool: Waits(
+        make=pool,
+        state=figures,
+        waiting={"retain": (bool,), "resize": (1,)} | dict.fromkeys(["acquire", "reap", "warm_up", "close"], ()),
+        plain={"try_acquire": (), "acquire_or": (object,), "attach": (object(),), "stats": ()},
+    ),
+    ferrule.AsyncLease: Waits(
+        make=lambda: pool().try_acquire(),
+        state=lambda lease: (repr(lease), lease.value),
+        waiting={"release": (), "discard": ()},
+        plain={"detach": ()},
+        end=ferrule.AsyncLease.detach,
     ),
 }
 
@@ -131,6 +160,7 @@ def test_what_waits_gives_a_coroutine_that_has_done_nothing(asynchronous):
         assert isinstance(returned, Awaitable), name
         assert waits.state(face) == before
         returned.close()
+        waits.end(face)
 
 
 @pytest.mark.parametrize("asynchronous", WAITS, ids=lambda cls: cls.__name__)
@@ -146,18 +176,27 @@ def test_what_does_not_wait_gives_no_awaitable(asynchronous):
             assert not isinstance(returned, Awaitable), name
             if isinstance(face, aio.RWLock) and name.startswith("try_"):
                 returned.release()
+            if isinstance(returned, ferrule.AsyncLease):
+                await returned.release()
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("cls", "face"), [(ferrule.Mutex, aio.Mutex), (ferrule.RWLock, aio.RWLock)])
-def test_a_face_leads_back_to_its_object(cls, face):
-    lock = cls()
-    assert isinstance(lock.aio, face)
-    assert lock.aio.sync is lock
-    assert lock.aio == lock.aio
-    assert hash(lock.aio) == hash(lock.aio)
-    assert lock.aio != cls().aio
+@pytest.mark.parametrize(
+    ("make", "face"),
+    [
+        (ferrule.Mutex, aio.Mutex),
+        (ferrule.RWLock, aio.RWLock),
+        (partial(ferrule.Pool, object, max_size=1), aio.Pool),
+    ],
+)
+def test_a_face_leads_back_to_its_object(make, face):
+    there = make()
+    assert isinstance(there.aio, face)
+    assert there.aio.sync is there
+    assert there.aio == there.aio
+    assert hash(there.aio) == hash(there.aio)
+    assert there.aio != make().aio
 
 
 def test_both_faces_of_an_end_are_equal_to_themselves():

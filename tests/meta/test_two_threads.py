@@ -20,6 +20,7 @@ from ferrule import Timeout, aio
 from tests.support.race import outcome, run_together
 from tests.support.two_threads import Run, Use
 from tests.support.uses_of_bytes import BYTES_USES
+from tests.support.uses_of_pool import POOL_USES
 
 PUBLIC = {
     f"{module.__name__}.{name}": cls
@@ -781,6 +782,7 @@ USES = (
     }
     | RWLOCK_USES
     | BYTES_USES
+    | POOL_USES
 )
 
 

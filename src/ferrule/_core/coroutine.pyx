@@ -63,7 +63,6 @@ from ferrule._core.parking cimport (
     apart_depth,
     draw_patience,
     forgo,
-    is_closed,
     loop_of_task,
     mailbox_of,
     outlasts,

@@ -19,18 +19,33 @@ _thread: threading.Thread | None = None
 
 
 class Periodic:
-    """Calls `function(target)` every `seconds` seconds, until it gives False or the target is gone.
+    """Calls `function(target, self)` every `seconds` seconds, until it gives False or the target is gone.
 
     The target is not kept alive; nor is the process. O(log n) for each call of n.
     """
 
-    def __init__(self, seconds: float, target: object, function: Callable[[Any], object]) -> None:
+    def __init__(self, seconds: float, target: object, function: Callable[[Any, "Periodic"], object]) -> None:
         self.seconds = seconds
         self.target = weakref.ref(target)
         self.function = function
         self.pid = os.getpid()
-        self.ended = False
-        _schedule(self)
+        self.ended = True
+
+    def start(self) -> None:
+        """The first call comes after as many seconds."""
+        global _thread
+        with _lock:
+            if _thread is None:
+                thread = threading.Thread(target=_run, name="ferrule-periodic", daemon=True)
+                thread.start()  # which may fail
+                _thread = thread
+            self.ended = False
+            self.schedule()
+            _lock.notify()
+
+    def schedule(self) -> None:
+        """Under the lock: the next call."""
+        heapq.heappush(_calls, (time.monotonic() + self.seconds, next(_numbers), self))
 
     def runs(self) -> bool:
         """Whether it goes on; not so in the child of a fork(), where the thread is gone."""
@@ -40,19 +55,9 @@ class Periodic:
         """Calls once; its errors go to threading.excepthook."""
         target = self.target()
         try:
-            self.ended = target is None or self.function(target) is False
+            self.ended = target is None or self.function(target, self) is False
         except BaseException:  # nobody else is there to see it, and the others are to go on
             threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-
-
-def _schedule(periodic: Periodic) -> None:
-    global _thread
-    with _lock:
-        heapq.heappush(_calls, (time.monotonic() + periodic.seconds, next(_numbers), periodic))
-        if _thread is None:
-            _thread = threading.Thread(target=_run, name="ferrule-periodic", daemon=True)
-            _thread.start()
-        _lock.notify()
 
 
 def _run() -> None:
@@ -67,7 +72,8 @@ def _run() -> None:
             periodic = heapq.heappop(_calls)[2]
         periodic.call()
         if not periodic.ended:
-            _schedule(periodic)
+            with _lock:
+                periodic.schedule()
         del periodic
 
 
