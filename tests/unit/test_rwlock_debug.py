@@ -98,6 +98,27 @@ class TestWouldDeadlock:
         upgrade.result().release()
         assert lock._state() == FREE
 
+    def test_two_upgraders_of_which_one_is_a_task(self, loop_name):
+        lock = RWLock(debug=True)
+        guard = spawn(lock.upgradable_read).result()
+
+        async def main():
+            async with lock.aio.read():
+                upgrade = spawn(guard.upgrade)
+                eventually(lambda: kinds(lock))
+                with pytest.raises(WouldDeadlock, match="this task holds"):
+                    await lock.aio.upgradable_read()
+                with pytest.raises(WouldDeadlock, match="task of its event loop"):
+                    lock.upgradable_read()
+                other = asyncio.create_task(lock.aio.upgradable_read())
+                await turns()
+                assert kinds(lock) == ["thread", "task"], "another task may wait"
+            upgrade.result().release()
+            (await other).release()
+
+        run(main(), loop_name)
+        assert lock._state() == FREE
+
     def test_a_reader_behind_a_writer_and_the_upgradable_hold_of_another(self):
         """That one may leave, but the writer is next, and waits for the reader."""
         lock = RWLock(debug=True)
