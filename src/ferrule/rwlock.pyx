@@ -262,7 +262,8 @@ cdef class RWLock:
         """Who has holds: a list of (thread identity, context or None, who that is or None, stack or None).
 
         For a walk over who waits for whom; the identities are those of waits(). Without debug: the hold to write, or
-        the upgradable one, alone. Not the hold that waits to become one to write, where `item` is the guard of that.
+        the upgradable one, alone. Where `item` is the guard that is waited for, only holds that keep that wait going:
+        not the one that waits to become one to write, nor those to read where the upgradable hold is waited for alone.
         """
         return _holders_of(self, item)
 

@@ -26,17 +26,22 @@ cdef class _Record:
     cdef uint64_t thread
 
 
+cdef int _record(_Guard guard) except -1:
+    """Records who runs as the one who has just taken the guard's hold."""
+    cdef _Record record = _Record.__new__(_Record)
+    record.thread = guard._thread
+    record.context = <object>guard._context if guard._context != NULL else None
+    record.holder = _name_of(record.context is not None)
+    record.stack = _stack_here()
+    guard._lock._records[_key_of(guard)] = record
+    _forget_if_ended(guard)     # by another thread that has the guard, which found nothing to forget
+    return 0
+
+
 cdef _Guard _recorded(_Guard guard):
     """The guard, whose hold has just been taken by who runs; if that cannot be recorded the hold ends."""
-    cdef _Record record
-    cdef object key = _key_of(guard)
     try:
-        record = _Record.__new__(_Record)
-        record.thread = guard._thread
-        record.context = <object>guard._context if guard._context != NULL else None
-        record.holder = _name_of(record.context is not None)
-        record.stack = _stack_here()
-        guard._lock._records[key] = record
+        _record(guard)
     except BaseException:
         _end(guard, True, False)
         raise
@@ -55,26 +60,44 @@ cdef PyObject* _taken(PyObject* guard) noexcept:
     return take(given) if given != NULL else NULL
 
 
+cdef int _record_again(_Guard guard) except -1:
+    """Records a hold that is there again at the end of unlocked(), and stays so if that cannot be recorded."""
+    if guard._lock._records is not None and _is_in_force(guard):
+        _record(guard)
+    return 0
+
+
 cdef bint _release_recorded(_Guard guard, bint whole, bint fair) noexcept:
-    """_release() of a hold that is recorded. Keeps the exception that is set: a destructor may call."""
+    """_release() of a hold that is recorded. Keeps the exception that is set: a destructor may call.
+
+    It is forgotten before it ends: who had it may wait for others from then on.
+    """
     cdef dict records = guard._lock._records
     cdef object record = None
     cdef object key = None
+    cdef bint ended
     cdef KeepRaised keep
     keep.set_aside()
     try:
         key = _key_of(guard)
-        record = records.get(key)
+        record = records.pop(key, None)
     except MemoryError:
         pass
-    if not _end(guard, whole, fair):
-        return False
+    ended = _end(guard, whole, fair)
     try:
-        if record is not None and records.get(key) is record:   # or it was taken again meanwhile
-            del records[key]
-    except (KeyError, MemoryError):
+        if not ended and record is not None:
+            records[key] = record
+        _forget_if_ended(guard)
+    except MemoryError:
         pass
-    return True
+    return ended
+
+
+cdef int _forget_if_ended(_Guard guard) except -1:
+    """What a release and a record at the same time have left behind: each looks, after what it did."""
+    if not _holds(guard if guard._first is None else guard._first):
+        guard._lock._records.pop(_key_of(guard), None)
+    return 0
 
 
 cdef inline object _key_of(_Guard guard):
@@ -101,11 +124,11 @@ cdef object _stack_here():
 cdef bint _waits_for_own_reading(Waiter* waiter) noexcept:
     """Whether the waiter has a hold to read, as the records say, and waits for a writer or as one.
 
-    Who waits for the upgradable hold may get it beside readers, if no writer is before it.
+    Who waits for the upgradable hold gets it beside readers, unless somebody who waits for those is before it.
     """
     cdef RWLock lock = <RWLock>waiter.target
     cdef bint found = False
-    if lock._records is None or (waiter.token == UPGRADABLE and lock._word.load(relaxed) & UPGRADABLE):
+    if lock._records is None or (waiter.token == UPGRADABLE and not _waits_for_readers_locked(lock, waiter.item, True)):
         return False
     try:
         found = _own_record(waiter) is not None
@@ -114,13 +137,28 @@ cdef bint _waits_for_own_reading(Waiter* waiter) noexcept:
     return found
 
 
+cdef bint _waits_for_readers_locked(RWLock lock, PyObject* guard, bint upgrades) noexcept nogil:
+    """Whether the guard's waiter is queued behind a writer; or, with `upgrades`, while an upgrade waits."""
+    cdef Node* node
+    cdef bint found
+    lock._latch.lock()
+    lock._refresh()
+    found = upgrades and lock._upgrades.head != NULL
+    node = lock._queue.head
+    while node != NULL and node.waiter.item != guard:
+        found = found or node.waiter.token == WRITER
+        node = node.next
+    lock._latch.unlock()
+    return found and node != NULL
+
+
 cdef _Record _own_record(Waiter* waiter):
     """The record of a hold of which the waiter is the owner, but for the one that it would upgrade; or None."""
     cdef RWLock lock = <RWLock>waiter.target
     cdef _Record record
     cdef object upgrading = _key_of(<_Guard>waiter.item) if waiter.token == UPGRADE else None
     if lock._records is not None:
-        for key, record in list(lock._records.items()):
+        for key, record in lock._records.copy().items():    # in one step: what is collected on the way may be a guard
             if key != upgrading and must_act(
                 waiter, record.thread, <PyObject*>record.context if record.context is not None else NULL
             ):
@@ -146,16 +184,19 @@ cdef list _holders_of(RWLock lock, object item):
     cdef _Record record
     cdef _Guard guard
     cdef object upgrading = None
+    cdef object alone = None    # the only hold that is waited for
     cdef PyObject* context = NULL
     cdef uint64_t thread
     if isinstance(item, _Guard):
         guard = item
         if guard._before is not None:
             upgrading = _key_of(guard)
+        elif guard._hold == UPGRADABLE and not _waits_for_readers_locked(lock, <PyObject*>guard, False):
+            alone = <uintptr_t>lock._exclusive.load(relaxed)
     if lock._records is not None:
         return [
             (record.thread, record.context, record.holder, record.stack)
-            for key, record in list(lock._records.items()) if key != upgrading
+            for key, record in lock._records.copy().items() if key != upgrading and alone in (None, key)
         ]
     thread = lock._holder_locked(&context)
     if thread == 0 or upgrading is not None:

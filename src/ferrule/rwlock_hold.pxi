@@ -296,8 +296,7 @@ cdef int _retake(_Guard guard) except -1:
     try:
         wait_in_thread(&RETAKE, guard._lock, <PyObject*>guard, guard._hold, NEVER)
     finally:        # a signal handler's exception is raised with the hold taken
-        if guard._lock._records is not None and _is_in_force(guard):
-            _recorded(guard)
+        _record_again(guard)
     return 0
 
 

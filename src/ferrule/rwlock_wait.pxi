@@ -195,11 +195,14 @@ cdef PyObject* _give_none(Waiter* waiter) noexcept:
 
 
 cdef PyObject* _retaken(Waiter* waiter) noexcept:
-    cdef PyObject* guard
+    cdef PyObject* given = Py_None
     _begin_reading(<_Guard>waiter.item)
-    guard = _taken(waiter.item)
-    drop(guard)
-    return take(Py_None) if guard != NULL else NULL
+    try:
+        _record_again(<_Guard>waiter.item)
+    except BaseException as error:
+        set_raised(error)
+        given = NULL
+    return take(given) if given != NULL else NULL
 
 
 cdef Operation _operation(const char* name, Attempt attempt, Result result, const Operation* leave = NULL):

@@ -290,6 +290,9 @@ class TestTimeouts:
             ("wait", "delivered"),
             ("wait", "locked"),
             ("wait_for", "before"),
+            ("wait_for", "notified"),
+            ("wait_for", "posted"),
+            ("wait_for", "delivered"),
             ("wait_for", "locked"),
         ],
     )

@@ -82,7 +82,8 @@ assert mutex._state() == FREE
 
 
 @pytest.mark.parametrize("fair", [False, True])
-def test_a_notification_that_met_the_interrupt_goes_to_the_next(fair):
+@pytest.mark.parametrize("wait", ["condition.wait()", "condition.wait_for(lambda: False)"])
+def test_a_notification_that_met_the_interrupt_goes_to_the_next(wait, fair):
     """Interrupted while notified: in the queue for the lock, whose holder is the notifier."""
     run(f"""
 mutex = Mutex(fair={fair})
@@ -103,7 +104,7 @@ def notifier():
 notifying = spawn(notifier)
 with condition:
     try:
-        condition.wait()
+        {wait}
     except KeyboardInterrupt:
         pass
     else:
@@ -144,8 +145,9 @@ assert mutex._state() == FREE
 """)
 
 
-def test_a_notification_that_comes_while_a_handler_runs_that_raises_goes_to_the_next():
-    run("""
+@pytest.mark.parametrize("wait", ["condition.wait()", "condition.wait_for(lambda: False)"])
+def test_a_notification_that_comes_while_a_handler_runs_that_raises_goes_to_the_next(wait):
+    run(f"""
 mutex = Mutex()
 condition = Condition(mutex)
 go_on = threading.Event()
@@ -168,7 +170,7 @@ def notifier():
 notifying = spawn(notifier)
 with condition:
     try:
-        condition.wait()
+        {wait}
     except KeyError:
         assert mutex.locked()
     else:

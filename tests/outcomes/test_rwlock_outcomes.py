@@ -60,14 +60,16 @@ def test_a_try_for_the_upgradable_hold_beside_one_to_read_never_fails():
     ended(read, upgradable)
 
 
+@pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("way", TAKE)
 @raced(RACES // 4)
-def test_of_racing_releases_of_one_guard_exactly_one_succeeds(way):
-    lock = RWLock()
+def test_of_racing_releases_of_one_guard_exactly_one_succeeds(way, debug):
+    lock = RWLock(debug=debug)
     guard = TAKE[way](lock)
     answers = run_together(refused(guard.release), refused(guard.release), refused(guard.release))
     assert sorted(answers, key=str) == [RuntimeError, RuntimeError, None]
     assert lock._state() == FREE
+    assert lock._holders(None) == []
 
 
 @pytest.mark.parametrize("way", TAKE)
@@ -294,15 +296,16 @@ def test_a_write_against_a_conversion_of_its_guard(conversion):
     assert lock._state() == FREE
 
 
+@pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("way", TAKE)
 @raced(RACES // 8)
-def test_unlocked_against_a_release(way):
+def test_unlocked_against_a_release(way, debug):
     allowed = {
         ("unlocked", RuntimeError, True),  # tried to release within: refused
         ("unlocked", None, False),  # released after the block had taken the lock again
         (RuntimeError, None, False),  # released before
     }
-    lock = RWLock()
+    lock = RWLock(debug=debug)
     guard = TAKE[way](lock)
 
     def unlock():
@@ -314,6 +317,7 @@ def test_unlocked_against_a_release(way):
     if lock.locked():
         guard.release()
     assert lock._state() == FREE
+    assert lock._holders(None) == []
 
 
 @raced(RACES // 8)

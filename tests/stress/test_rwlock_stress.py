@@ -12,6 +12,7 @@ import warnings
 import pytest
 
 from ferrule import RWLock, Timeout
+from ferrule.debug import deadlocks
 from tests.support.driver import LoopThread
 from tests.support.loops import LOOPS
 from tests.support.race import HANG, eventually, run_together, spawn, storm
@@ -226,6 +227,31 @@ def test_tasks_and_threads_with_cancellations(loops, rng, seconds):
         for one in crowds:
             one.result(HANG)
     settled(lock)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_no_deadlock_is_seen_where_there_is_none(debug, rng, seconds):
+    """Of those who wait only upgraders hold something, and they wait for readers, who go on."""
+    lock = RWLock(Pair(), debug=debug)
+    rngs = [random.Random(rng.random()) for _ in range(3)]
+
+    async def crowd():
+        deadline = time.monotonic() + seconds * 2
+        while time.monotonic() < deadline:
+            await asyncio.gather(*(visit_async(lock, "task", rngs[0]) for _ in range(10)))
+
+    def work(number):
+        if number == 0:
+            assert deadlocks() == []
+        else:
+            visit(lock, number, rngs[number])
+
+    with LoopThread() as there:
+        tasks = there.spawn(crowd())
+        storm(3, work, seconds * 2)
+        tasks.result(HANG)
+    settled(lock)
+    assert lock._holders(None) == []
 
 
 def test_five_upgraders_writers_and_readers_never_see_what_is_half_done(seconds):

@@ -8,7 +8,9 @@ import pytest
 import ferrule
 from ferrule import ConcurrentMap, Condition, Mutex, RWLock
 from ferrule.debug import Held, deadlocks
-from tests.support.driver import LoopThread
+from tests.support.conditions import waiting
+from tests.support.driver import HandLoop, LoopThread, Stepper
+from tests.support.locks import LOCKS, kinds
 from tests.support.race import HANG, eventually, spawn
 
 
@@ -256,6 +258,98 @@ def test_a_ring_of_tasks_of_two_loops_and_of_threads(loop_name):
     assert deadlocks() == []
 
 
+def test_two_upgraders_wait_for_each_other():
+    """One has the upgradable hold and waits for the readers; the other reads, and waits for that hold."""
+    lock = RWLock(debug=True)
+    taken, upgrades = threading.Event(), threading.Event()
+    readers = []
+
+    def upgrade():
+        with lock.upgradable_read() as guard:
+            taken.set()
+            upgrades.wait(HANG)
+            guard.upgrade()
+
+    def read():
+        with lock.read() as guard:
+            readers.append(guard)
+            lock.upgradable_read().release()
+
+    threads = [spawn(upgrade, name="upgrader")]
+    taken.wait(HANG)
+    threads.append(spawn(read, name="reader"))
+    eventually(lambda: len(lock._state()["waiters"]) == 1)
+    assert deadlocks() == [], "the hold that is waited for may end"
+    upgrades.set()
+    (cycle,) = eventually(deadlocks)
+    readers[0].release()
+    for thread in threads:
+        thread.result()
+    assert sorted(held.holder for held in cycle) == ["thread 'reader'", "thread 'upgrader'"]
+    for held in cycle:
+        assert held.object is held.waits_for is lock
+        assert "in read" in held.stack or "in upgrade" in held.stack
+    assert deadlocks() == []
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["alone", "behind a writer"])
+def test_who_waits_for_the_upgradable_hold_waits_for_readers_only_behind_a_writer(is_behind):
+    """A reader waits for a mutex whose holder waits for the upgradable hold of a third."""
+    lock, gate = RWLock(debug=True), Mutex()
+    readers = []
+
+    def waiters():
+        return len(lock._state()["waiters"])
+
+    def read():
+        with lock.read() as guard:
+            readers.append(guard)
+            gate.lock().release()
+
+    def want(take, after):
+        eventually(lambda: waiters() == after)
+        take().release()
+
+    def hold_gate_and_want():
+        with gate:
+            eventually(lambda: gate._state()["waiters"])
+            want(lock.upgradable_read, int(is_behind))
+
+    other = lock.upgradable_read()
+    threads = [spawn(hold_gate_and_want, name="wants")]
+    eventually(gate.locked)
+    threads.append(spawn(read, name="reads"))
+    if is_behind:
+        threads.append(spawn(want, lock.write, 0))
+    eventually(lambda: waiters() == 1 + is_behind)
+    cycles = deadlocks()
+    other.release()
+    readers[0].release()
+    for thread in threads:
+        thread.result()
+    assert [{held.holder for held in cycle} for cycle in cycles] == is_behind * [{"thread 'reads'", "thread 'wants'"}]
+
+
+@pytest.mark.parametrize("way", [way for way in LOCKS if way.fair], ids=str)
+def test_a_task_that_was_handed_it_and_has_not_run_does_not_wait_for_itself(way):
+    lock, loop = way.make(), HandLoop()
+    hold = way.taken_by_another(lock)
+    with loop.running():
+        stepper = Stepper(way.take_async(lock))
+        stepper.step()
+    behind = spawn(way.take, lock)
+    eventually(lambda: len(kinds(lock)) == 2)
+    spawn(way.end, lock, hold).result()
+    assert kinds(lock) == ["thread"], "it was handed over"
+    assert deadlocks() == []
+    loop.turn()
+    with loop.running():
+        stepper.step()
+    way.end(lock, stepper.result())
+    way.end(lock, behind.result())
+    assert lock._state() == way.free
+
+
 @pytest.mark.parametrize("make", [mutex, lambda: rwlock("write", "write")], ids=["Mutex", "RWLock"])
 def test_the_end_of_an_unlocked_block_is_a_wait_as_any_other(make):
     (one, hold_one, _), (other, hold_other, want_other) = make(), make()
@@ -325,3 +419,76 @@ def test_who_was_notified_wants_the_mutex_back(notified):
             condition.notify()
     waiting.result()
     notifying.result()
+
+
+def test_a_task_that_was_notified_wants_the_mutex_back(loop_name):
+    mutex, other = Mutex(), Mutex()
+    condition = Condition(mutex)
+
+    async def waits():
+        async with other.aio, condition.aio:
+            await condition.aio.wait()
+
+    def notifies():
+        with condition as guard:
+            held.append(guard)
+            condition.notify()
+            with other:
+                pass
+
+    held = []
+    with LoopThread(loop_name) as there:
+        future = there.spawn(waits())
+        eventually(lambda: waiting(condition))
+        notifying = spawn(notifies, name="notifies")
+        [cycle] = eventually(deadlocks)
+        held[0].release()
+        future.result(HANG)
+        notifying.result()
+    assert {(hold.holder, hold.object, hold.waits_for) for hold in cycle} == {
+        (f"a task of thread '{loop_name}-thread'", other, mutex),
+        ("thread 'notifies'", mutex, other),
+    }
+
+
+@pytest.mark.parametrize("wait", ["acquire", "wait"])
+def test_a_task_that_waits_without_a_hold_does_not_stop_the_others_of_its_loop(wait, loop_name):
+    """It wants a mutex whose holder wants what another task of the loop holds, which may go on."""
+    mutex, other = Mutex(), Mutex()
+    condition = Condition(mutex)
+    held = []
+
+    async def wants():
+        await mutex.aio.acquire()
+        if wait == "wait":
+            await condition.aio.wait()
+        mutex.release()
+
+    async def holds(going_on):
+        async with other.aio:
+            await going_on.wait()
+
+    def crosses():
+        with mutex.lock() as guard:
+            held.append(guard)
+            condition.notify()
+            other.lock().release()
+
+    with LoopThread(loop_name) as there:
+        going_on = there.call(asyncio.Event)
+        futures = [there.spawn(holds(going_on))]
+        eventually(other.locked)
+        if wait == "wait":
+            futures.append(there.spawn(wants()))
+            eventually(lambda: waiting(condition))
+        crossing = spawn(crosses)
+        eventually(lambda: kinds(other))
+        if wait == "acquire":
+            futures.append(there.spawn(wants()))
+        eventually(lambda: kinds(mutex) == ["task"])
+        assert deadlocks() == []
+        there.call(going_on.set)
+        for future in futures:
+            future.result(HANG)
+        crossing.result()
+    assert mutex._state() == other._state()

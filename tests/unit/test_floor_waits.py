@@ -1,6 +1,7 @@
 """What a wait promises: its timeout, its place in the queue, the register of sleepers, sleeping and spinning."""
 
 import asyncio
+import contextvars
 import fractions
 import sys
 import threading
@@ -401,7 +402,9 @@ class TestSleepers:
             gate = probe.Gate()
             stepper = Stepper(gate.wait_async(timeout=0.005 if end == "timeout" else None))
             stepper.step()
-            assert [target for target, _, _ in self.asleep(gate)] == [gate]
+            ((target, _, context),) = self.asleep(gate)
+            assert target is gate
+            assert context is stepper.context
             match end:
                 case "release" | "hand":
                     getattr(gate, end)()
@@ -461,7 +464,7 @@ class TestSleepers:
             for target, thread, context in self.asleep(gate):
                 assert target is gate
                 assert isinstance(thread, int)
-                assert context is None
+                assert context is None or isinstance(context, contextvars.Context)
         stop.set()
         for each in working:
             each.result()

@@ -12,6 +12,7 @@ cdef class Suspension:          # by whoever owns the coroutine (RUNNING)
     cdef Mailbox mailbox
     cdef object future          # the one the driver waits for; replaced at each round, in a critical section
     cdef object raised          # thrown into an operation that insists; raised when it is done
+    cdef object context         # the waiter's, where its item has none; constant
 
 
 cdef class Alarms:

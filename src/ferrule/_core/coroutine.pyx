@@ -66,6 +66,7 @@ from ferrule._core.parking cimport (
     loop_of_task,
     mailbox_of,
     outlasts,
+    owner_context,
     owner_thread,
     raise_later,
     register_sleeper,
@@ -127,6 +128,7 @@ cdef enum State:
 
 
 @cython.final
+@cython.no_gc_clear     # the waiter borrows the context; every cycle passes the coroutine, which gives up the wait
 cdef class Suspension:
     """What a coroutine needs only once it has to wait."""
 
@@ -451,6 +453,8 @@ cdef int _prepare(Coroutine self) except -1:
         waiter.mailbox = <PyObject*>suspension.mailbox
         waiter.deliver = _deliver
         waiter.thread = owner_thread()
+        if waiter.context == NULL:
+            _own_context(waiter, suspension)
         waiter.patience = draw_patience(now())
         if waiter.deadline == 0:
             waiter.deadline = deadline_after(waiter.timeout)
@@ -462,6 +466,16 @@ cdef int _prepare(Coroutine self) except -1:
         raise RuntimeError(f"'{self._name()}' waits in another event loop")
     _set_future(self, loop.create_future())
     suspension.mailbox.thread.store(owner_thread(), relaxed)
+    return 0
+
+
+cdef int _own_context(Waiter* waiter, Suspension suspension) except -1:
+    """The wait is the running task's."""
+    cdef PyObject* context = owner_context()
+    if context == NULL:
+        raise MemoryError
+    suspension.context = <object>context
+    waiter.context = context
     return 0
 
 

@@ -121,7 +121,7 @@ cdef struct Waiter:
     PyObject* item              # what the operation is about: the guard it takes, the value it sends
     uintptr_t token             # the same as the target stores it
     uint64_t thread             # the identity of the waiting thread (owner_thread())
-    PyObject* context           # the task's context, or NULL for a thread; kept alive by the item
+    PyObject* context           # the task's context, or NULL for a thread; kept alive by the item or the suspension
     int64_t timeout             # nanoseconds, 0 or NEVER
     int64_t deadline            # an instant of now(), or NEVER
     bint spins                  # a thread's: looks at the claim word for a while before it sleeps

@@ -760,22 +760,26 @@ cdef struct Sleeper:
 
 
 cdef Py_ssize_t _sleepers_locked(Sleeper* found, Py_ssize_t room) noexcept nogil:
-    """Copies at most `room` entries, with references; how many there are in all."""
+    """Copies at most `room` entries, with references; how many there are in all.
+
+    But for those that have been handed what they waited for: they need nobody any more.
+    """
     cdef Py_ssize_t count = 0
     cdef Waiter* waiter
     _register_latch.lock()
     waiter = _register_head if _register_generation == generation else NULL
     while waiter != NULL:
-        if count < room:
-            found[count].serial = waiter.serial
-            found[count].thread = waiter.thread
-            found[count].ident = waiter.ident
-            found[count].context = take(waiter.context) if waiter.context != NULL else NULL
-            found[count].target = take(waiter.target)
-            found[count].item = NULL
-            if waiter.item != NULL and not waiter.operation.hides_item:
-                found[count].item = take(waiter.item)
-        count += 1
+        if waiter.claim.load(relaxed) != HANDED:
+            if count < room:
+                found[count].serial = waiter.serial
+                found[count].thread = waiter.thread
+                found[count].ident = waiter.ident
+                found[count].context = take(waiter.context) if waiter.context != NULL else NULL
+                found[count].target = take(waiter.target)
+                found[count].item = NULL
+                if waiter.item != NULL and not waiter.operation.hides_item:
+                    found[count].item = take(waiter.item)
+            count += 1
         waiter = waiter.register_next
     _register_latch.unlock()
     return count
