@@ -337,7 +337,9 @@ def _threads() -> Iterator[Scenario]:
 
 
 def _with_loops(kind: str, run: Run, missing: str) -> Iterator[Scenario]:
-    def scenario(name: str, title: str, contenders: Sequence[Kind], loops: Callable[..., list[Loop]], objects: int):
+    def scenario(
+        name: str, title: str, contenders: Sequence[Kind], loops: Callable[..., list[Loop]], objects: int
+    ) -> Scenario:
         there = [Kind(kind, None, missing)] if missing else contenders
         threads = 2 if contenders is peers.BOTH else 1
         call = partial(loops, objects=objects, run=run)
