@@ -257,6 +257,7 @@ def lease_connections(job: Job) -> Iterator[Table]:
             f"A queue has {CONNECTIONS} from the beginning, a pool {CONNECTIONS} at most.",
         ],
     )
+    rounds = min(map(len, mixed.values()))
     yield Table(
         f"{threads} threads and {TASKS} tasks of one loop, half of the files each",
         ["", "tokens/s", "/ anew", "connections", "loop held up"],
@@ -267,8 +268,7 @@ def lease_connections(job: Job) -> Iterator[Table]:
         [
             "A task lets the others run between its queries.",
             "loop held up: the longest delay of a task that only sleeps, 1 ms at a time, in the same loop.",
-            f"Medians of interleaved rounds: {min(map(len, mixed.values()))}. Every count equals the plain one, word",
-            "by word.",
+            f"Medians of interleaved rounds: {rounds}. Every count equals the plain one, word by word.",
         ],
     )
 
