@@ -49,6 +49,7 @@ PEERS = [
     "nimbuskv",
     "readerwriterlock",
     "rwlock",
+    "sqlalchemy",
 ]
 WAITING_ROUNDS = 3
 TAIL_ROUNDS = 3

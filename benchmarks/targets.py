@@ -73,6 +73,13 @@ def _bytes(title: str, scenario: str, ours: str, beat: dict[str, tuple[str, floa
     return Target(title, "bytes", scenario, threads, ours, beat)
 
 
+POOL = "ferrule.Pool"
+
+
+def _pool(title: str, scenario: str, threads: int, beat: dict[str, tuple[str, float]]) -> Target:
+    return Target(title, "pool", scenario, threads, POOL, beat)
+
+
 SIMPLE, THREAD, STD_CONCURRENT = "queue.SimpleQueue", "queue.Queue", "ft_utils.StdConcurrentQueue"
 JANUS, CULSANS, AIOLOGIC_SIMPLE = "janus.Queue", "culsans.Queue", "aiologic.SimpleQueue"
 ASYNCIO, ANYIO = "asyncio.Queue", "anyio memory stream"
@@ -81,6 +88,7 @@ CACHEBOX, FT_UTILS, CEREGGII = "cachebox.Cache", "ft_utils.ConcurrentDict", "cer
 LOCKED, DICT = "dict + threading.Lock", "dict"
 LOCK, AIORWLOCK = "threading.Lock", "aiorwlock.RWLock"
 MEMORYVIEW, BYTES_IO = "memoryview", "io.BytesIO"
+LIMITED, DEQUE = "deque + threading.Semaphore", "collections.deque, never waits"
 
 
 TARGETS = [
@@ -251,4 +259,12 @@ TARGETS = [
             (f"{verb}_periodic_1m", "1 MiB, periodic"),
         ]
     ],
+    _pool("pool `acquire()` and `release()`, 1 thread", "alone", 1, {"3.11": (SIMPLE, 1.3), "3.13t": (SIMPLE, 1.2)}),
+    _pool(
+        "pool, the same, beside one with a size limit", "alone", 1, {"3.11": (LIMITED, 30.0), "3.13t": (LIMITED, 25.0)}
+    ),
+    _pool("pool, the same, beside `append()` and `pop()` of a deque", "alone", 1, _than(DEQUE, 0.4)),
+    _pool("pool of 1 object, 2 threads", "objects_1", 2, {"3.11": (SIMPLE, 1.3), "3.13t": (LIMITED, 8.0)}),
+    _pool("pool in 1 task", "asyncio_take_1", 1, {"3.11": (ASYNCIO, 5.0), "3.13t": (ASYNCIO, 15.0)}),
+    _pool("pool, 10 tasks, 4 objects", "asyncio_tasks_4", 1, {"3.11": (ASYNCIO, 1.7), "3.13t": (ASYNCIO, 2.0)}),
 ]

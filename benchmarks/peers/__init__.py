@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sysconfig
 from collections.abc import Callable
@@ -20,3 +21,9 @@ def optional(
         return build(importlib.import_module(module)), ""
     except ImportError as error:
         return None, f"{module} cannot be imported: {error}"
+
+
+def loop_factories() -> dict[str, tuple[Callable[[], Any] | None, str]]:
+    """What makes each kind of event loop, or None and the reason why it is not there."""
+    uvloop = optional("uvloop", lambda module: module.new_event_loop)
+    return {"asyncio": (asyncio.new_event_loop, ""), "uvloop": uvloop}

@@ -265,9 +265,3 @@ THERE_AND_BACK = [
     Pair("call_soon_threadsafe, SimpleQueue", POSTED, BACK),
     *[Pair(one.name, one, one, one.ours) for one in [*MIXED, AIOLOGIC_SIMPLE, OURS]],
 ]
-
-
-def loop_factories() -> dict[str, tuple[Callable[[], Any] | None, str]]:
-    """What makes each kind of event loop, or None and the reason why it is not there."""
-    uvloop = optional("uvloop", lambda module: module.new_event_loop)
-    return {"asyncio": (asyncio.new_event_loop, ""), "uvloop": uvloop}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from time import perf_counter
 from typing import Any
+
+from benchmarks.peers import loop_factories
 
 Loop = Callable[[int], Any]
 """loop(n) does n operations in the thread that calls it."""
@@ -49,6 +53,21 @@ class Tail:
     calls: int
     run: Callable[[Any, int], array[int]]
     """run(contender, calls) gives the time of each call in ns, with that of reading the clock."""
+
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+"""Runs a coroutine in a new event loop of some kind."""
+
+
+def kinds_of_loops() -> Iterator[tuple[str, Run, str]]:
+    """The name of each kind, what runs in it, and the reason why it is not there, if it is not."""
+    for kind, (factory, missing) in loop_factories().items():
+        yield kind, partial(_run_in, factory), missing
+
+
+def _run_in(factory: Callable[[], Any] | None, main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 def empty_loop(n: int) -> None:
@@ -98,3 +117,24 @@ def run_loops(loops: Sequence[Loop], n: int) -> float:
     if len(spans) != len(loops):
         raise RuntimeError(f"{len(loops) - len(spans)} of {len(loops)} threads failed")
     return max(end for _, end in spans) - min(start for start, _ in spans)
+
+
+Noting = Callable[["array[int]"], None]
+"""What a thread does that notes its waits, in ns."""
+
+
+def run_noting(works: Sequence[Noting]) -> list[array[int]]:
+    """Does each in a thread of its own, all from the same moment on, and gives what each has noted."""
+    barrier = threading.Barrier(len(works))
+    all_waits = [array("Q") for _ in works]
+
+    def work(does: Noting, waits: array[int]) -> None:
+        barrier.wait()
+        does(waits)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(works, all_waits, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return all_waits

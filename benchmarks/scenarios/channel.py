@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import repeat
@@ -21,15 +21,13 @@ from typing import Any
 
 from benchmarks.peers import channel as peers
 from benchmarks.peers.channel import Pair, Queue
-from benchmarks.scenarios import Loop, Scenario, Tail, run_loops, shares
+from benchmarks.scenarios import Loop, Run, Scenario, Tail, kinds_of_loops, run_loops, shares
 
 ITEM = 1
 CAPACITY = 100
 TRIPS = 20_000
 
 Call = Callable[..., Any]
-Run = Callable[[Coroutine[Any, Any, None]], None]
-"""Runs a coroutine in a new event loop of some kind."""
 
 
 # What one thread or one task does.
@@ -355,15 +353,10 @@ def _limit(capacity: int | None) -> str:
     return "unbounded" if capacity is None else f"capacity {capacity}"
 
 
-def _run_in(factory: Callable[[], Any] | None, main: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
-
-
 def _all() -> Iterator[Scenario]:
     yield from _threads()
-    for kind, (factory, missing) in peers.loop_factories().items():
-        yield from _with_loops(kind, partial(_run_in, factory), missing)
+    for kind, run, missing in kinds_of_loops():
+        yield from _with_loops(kind, run, missing)
 
 
 SCENARIOS = [*_all()]

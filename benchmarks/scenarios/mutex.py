@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from array import array
 from functools import partial
 from itertools import repeat
@@ -12,7 +11,7 @@ from typing import Any
 
 from benchmarks.peers import mutex as peers
 from benchmarks.peers.mutex import Lock
-from benchmarks.scenarios import Loop, Scenario, Waiting, shares, steps
+from benchmarks.scenarios import Loop, Scenario, Waiting, run_noting, shares, steps
 
 TASKS = 10
 
@@ -130,12 +129,9 @@ def holders(contender: Lock, threads: int, hold: float, seconds: float) -> list[
     Gives the waits of each, in ns; their number is the number of its holds.
     """
     lock, count = contender.make(), steps(hold)
-    barrier = threading.Barrier(threads)
-    all_waits = [array("Q") for _ in range(threads)]
 
     def work(waits: array[int]) -> None:
         acquire, release = contender.calls(lock)
-        barrier.wait()
         now = perf_counter_ns()
         end = now + int(seconds * 1e9)
         while now < end:
@@ -146,12 +142,7 @@ def holders(contender: Lock, threads: int, hold: float, seconds: float) -> list[
             release()
             now = perf_counter_ns()
 
-    workers = [threading.Thread(target=work, args=(waits,)) for waits in all_waits]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return all_waits
+    return run_noting([work] * threads)
 
 
 SCENARIOS = [

@@ -7,7 +7,6 @@ to drop. Of an operation of a mix that is "90/10" nine in ten read, and each ten
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from array import array
 from collections.abc import Callable, Coroutine, Iterable
@@ -18,7 +17,7 @@ from typing import Any
 
 from benchmarks.peers import rwlock as peers
 from benchmarks.peers.rwlock import Lock
-from benchmarks.scenarios import Loop, Scenario, Waiting, shares, steps
+from benchmarks.scenarios import Loop, Scenario, Waiting, run_noting, shares, steps
 
 VALUE = 1
 TASKS = 10
@@ -262,15 +261,12 @@ def turns(
     Gives the waits of each, in ns; their number is the number of its holds.
     """
     lock, in_hold, between = contender.make(), inside(), outside()
-    barrier = threading.Barrier(threads)
-    all_waits = [array("Q") for _ in range(threads)]
 
     def work(waits: array[int], writes: bool) -> None:
         if contender.form == "guards":
             take = lock.write if writes else lock.read
         else:
             take, release = contender.write_calls(lock) if writes else contender.read_calls(lock)
-        barrier.wait()
         end = perf_counter_ns() + int(seconds * 1e9)
         while (now := perf_counter_ns()) < end:
             guard = take()
@@ -282,12 +278,7 @@ def turns(
                 release()
             between()
 
-    workers = [threading.Thread(target=work, args=(waits, number < writers)) for number, waits in enumerate(all_waits)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return all_waits
+    return run_noting([partial(work, writes=number < writers) for number in range(threads)])
 
 
 def sleeping() -> Work:

@@ -24,6 +24,7 @@ from ._demo.channel import send_to_task
 from ._demo.job import Bar, Failure, Job, Table
 from ._demo.map import count_into_map
 from ._demo.mutex import count_words
+from ._demo.pool import lease_connections
 from ._demo.rwlock import route_requests
 
 SAMPLE_FILES = 150
@@ -44,6 +45,7 @@ SECTIONS = {
     "channel": Section("Channel: words sent one by one from threads to a task, which counts them", send_to_task),
     "rwlock": Section("RWLock: requests routed by one table, which is reloaded in place meanwhile", route_requests),
     "bytes": Section("Bytes: words cut as records out of a stream of packets, both behind their lengths", cut_records),
+    "pool": Section("Pool: requests that ask a database, each by a connection leased for it", lease_connections),
 }
 
 

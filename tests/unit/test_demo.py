@@ -7,12 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from ferrule import __main__ as command
 from ferrule._demo import bytes as cut_bytes
-from ferrule._demo import channel, mutex, rwlock
+from ferrule._demo import channel, mutex, pool, rwlock
 from ferrule._demo import map as shared_map
 from ferrule._demo.job import Failure, Sample, Table
 
@@ -28,6 +29,8 @@ CELLS = {
         for name, kind in rwlock.CONTENDERS.items()
     },
     **dict.fromkeys([*cut_bytes.WHOLE, *cut_bytes.BIT_BY_BIT], r" +\d+\.\d\d M +\d+\.\d\dx +\d+$"),
+    **dict.fromkeys([*pool.BY_THREADS], r" +\d+\.\d\d M +\d+\.\d\dx +\d+$"),
+    **dict.fromkeys([*pool.BY_THREADS_AND_TASKS], r" +\d+\.\d\d M +\d+\.\d\dx +\d+ +\d+\.\d ms$"),
 }
 """What stands behind the name of each contender."""
 RUN = "runpy.run_module('ferrule', run_name='__main__')"
@@ -92,6 +95,8 @@ def test_a_terminal_with_rich_gets_a_bar():
         ("map", shared_map.CONTENDERS),
         ("channel", channel.CONTENDERS),
         ("rwlock", rwlock.CONTENDERS),
+        ("pool", pool.BY_THREADS),
+        ("pool", pool.BY_THREADS_AND_TASKS),
     ],
 )
 def test_a_contender_that_miscounts_is_named_and_fails_the_run(section, contenders, monkeypatch, capsys):
@@ -154,6 +159,24 @@ def test_a_contender_that_is_not_installed_is_said_to_be_missing(monkeypatch, ca
     monkeypatch.setattr(rwlock.CONTENDERS[contender], "needs", ("no_such.module", "sys"))
     assert command.main([*TINY, "--section", "rwlock"]) == 0
     assert re.search(rf"^{re.escape(contender)} +not installed: no_such *$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_python_without_sqlite3_is_told_so(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    assert command.main([*TINY, "--section", "pool"]) == 0
+    assert "This Python has no sqlite3: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "kind", {**pool.BY_THREADS, **pool.BY_THREADS_AND_TASKS}.values(), ids=lambda kind: kind.__name__
+)
+def test_a_contender_makes_the_connections_that_its_name_says(kind):
+    database = pool.Database(Sample([["a"]]))
+    with database, contextlib.ExitStack() as taken:
+        contender = kind(database, threading.Event())
+        for _ in range(2):
+            taken.enter_context(contender.connection())
+        assert len(database.connections) == {pool.OfThread: 1, pool.MadeAnew: 2, pool.InPool: 2}.get(kind, 4)
 
 
 def test_files_that_are_no_valid_source_are_skipped_and_counted(tmp_path, monkeypatch, capsys):
