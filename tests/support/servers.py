@@ -222,6 +222,7 @@ class Postgres(Server):
             "port": self.port,
             "unix_socket_directories": "",
             "fsync": "off",
+            "client_connection_check_interval": "100ms",  # a query ends with its client
             "shared_buffers": "16MB",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
