@@ -5,6 +5,8 @@
 
 - A BytesMut takes in what comes where it stays: the transport reads into its spare() memory, buffer_updated() cuts the
   requests out of it as slices. The answers of all requests that came at once are one write.
+- A Pool lends these buffers to connections of which a request is on its way. A client that has all its answers costs no
+  buffer, so that there may be thousands of them.
 - A ConcurrentMap holds the values. With --threads, several event loops serve the same map, each in a thread of its own
   with a listening socket of its own; without the GIL they do so side by side.
 - A channel tells the sweeper, one task, of each deadline, whichever loop heard of it. It waits for the next message or
@@ -17,7 +19,7 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
@@ -38,7 +40,7 @@ from kv_resp import (
     words,
 )
 
-from ferrule import Bytes, BytesMut, ConcurrentMap, Disconnected, Timeout, aio, bounded, unbounded
+from ferrule import Bytes, BytesMut, ConcurrentMap, Disconnected, Lease, Pool, Timeout, aio, bounded, unbounded
 
 NEW_LOOP = import_module("uvloop" if find_spec("uvloop") else "asyncio").new_event_loop
 
@@ -46,12 +48,23 @@ MOST_UNSENT = 64 << 10
 """Bytes of answers after which they are handed to the transport, although more requests wait."""
 
 
+BUFFER = 64 << 10
+
+
+def new_database(watch: Callable[[tuple[float, Data]], object]) -> Database:
+    return Database(ConcurrentMap(), ConcurrentMap(), Bytes.compact, watch)
+
+
+def new_buffer() -> BytesMut:
+    return BytesMut(BUFFER)
+
+
 def requests(came: BytesMut) -> Generator[list[Bytes] | None]:
-    """The requests in what has come, which they leave; None when the next one is not complete yet.
+    """The requests in what has come, until nothing is left of it; None when the next one is not complete yet.
 
     What there is of that one is kept here, so that a request in many pieces is not begun again with each piece.
     """
-    while True:
+    while came:
         while (line := came.try_get_until(b"\n")) is None:
             if len(came) > MOST_LINE:
                 raise too_long(came[0])
@@ -88,11 +101,12 @@ class Connection(asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, db: Database, open_ones: set["Connection"]) -> None:
+    def __init__(self, db: Database, buffers: Pool[BytesMut], open_ones: set["Connection"]) -> None:
         self.db = db
+        self.buffers = buffers
         self.open_ones = open_ones
-        self.came = BytesMut(64 << 10)
-        self.requests = requests(self.came)
+        self.came: Lease[BytesMut] | None = None  # while a request is on its way
+        self.has_grown = False
         self.answers = BytesMut()
         self.reads_answers = True
 
@@ -105,13 +119,27 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.open_ones.discard(self)
         self.db.counts.increment("clients", -1)
+        if self.came:
+            self.came.discard()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.came.spare(4096)
+        if not self.came:
+            self.came = self.buffers.acquire_or(new_buffer)
+            self.requests = requests(self.came.value)
+        return self.came.value.spare(4096)
 
     def buffer_updated(self, n: int) -> None:
-        self.came.commit(n)
+        assert self.came
+        came = self.came.value
+        came.commit(n)
+        self.has_grown |= came.capacity > BUFFER
         self.answer()
+
+    def give_buffer_back(self) -> None:
+        """Nothing is left of what came. A buffer that a large value has made grow is not kept."""
+        if self.came:
+            self.came.discard() if self.has_grown else self.came.release()
+            self.came, self.has_grown = None, False
 
     def answer(self) -> None:
         """Answers what is complete, until the client has to read first."""
@@ -125,6 +153,8 @@ class Connection(asyncio.BufferedProtocol):
                 ends = reply is BYE
                 if ends or (len(self.answers) > MOST_UNSENT and not self.send()):
                     break
+            else:
+                self.give_buffer_back()
         except ProtocolError as error:
             put_reply(put, error)
             ends = True
@@ -147,14 +177,15 @@ class Connection(asyncio.BufferedProtocol):
         self.reads_answers = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
-            self.answer()
+            if self.came:
+                self.answer()
 
 
-async def serve(db: Database, listening: socket.socket, stopped: aio.Receiver[None]) -> None:
+async def serve(db: Database, buffers: Pool[BytesMut], listening: socket.socket, stopped: aio.Receiver[None]) -> None:
     """Takes connections until the channel is closed, then cuts them."""
     open_ones: set[Connection] = set()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(db, open_ones), sock=listening, backlog=512
+        lambda: Connection(db, buffers, open_ones), sock=listening, backlog=512
     )
     async for _ in stopped:
         pass
@@ -192,7 +223,8 @@ def main() -> None:
 
     watch, heard = unbounded[tuple[float, Data]]()
     stop, stopped = bounded[None](0)
-    db = Database(ConcurrentMap(), ConcurrentMap(), Bytes.compact, watch.try_send)
+    db = new_database(watch.try_send)
+    buffers = Pool(new_buffer, max_size=256)
 
     def listen(port: int) -> socket.socket:
         return socket.create_server((chosen.host, port), reuse_port=chosen.threads > 1)
@@ -200,7 +232,7 @@ def main() -> None:
     first = listen(chosen.port)
     port = first.getsockname()[1]
     others = [
-        threading.Thread(target=lambda: in_a_loop(serve(db, listen(port), stopped.aio)))
+        threading.Thread(target=lambda: in_a_loop(serve(db, buffers, listen(port), stopped.aio)))
         for _ in range(chosen.threads - 1)
     ]
 
@@ -209,7 +241,7 @@ def main() -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.close)
         sweeper = asyncio.create_task(sweep(db, heard.aio))
         print(f"listening on {chosen.host}:{port}", flush=True)
-        await serve(db, first, stopped.aio)
+        await serve(db, buffers, first, stopped.aio)
         watch.close()
         await sweeper
 

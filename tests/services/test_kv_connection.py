@@ -5,10 +5,10 @@ import itertools
 import random
 
 import pytest
-from kv_commands import Database, Deadlines, Expiring
-from kv_server import MOST_UNSENT, Connection
+from kv_commands import Deadlines, Expiring
+from kv_server import BUFFER, MOST_UNSENT, Connection, new_buffer, new_database
 
-from ferrule import Bytes, ConcurrentMap
+from ferrule import Pool
 from tests.support.resp import ANSWERED, SENT, bulk
 
 pytestmark = pytest.mark.services
@@ -22,7 +22,8 @@ class Transport(asyncio.Transport):
         self.most = most
         self.unread = bytearray()
         self.reading, self.closing = True, False
-        self.connection = Connection(database(), set())
+        self.buffers = Pool(new_buffer, max_size=1)
+        self.connection = Connection(new_database(lambda deadline: None), self.buffers, set())
         self.connection.connection_made(self)
 
     def receive(self, data: bytes) -> None:
@@ -55,13 +56,10 @@ class Transport(asyncio.Transport):
 
     def close(self) -> None:
         self.closing = True
+        self.connection.connection_lost(None)
 
     def is_closing(self) -> bool:
         return self.closing
-
-
-def database() -> Database:
-    return Database(ConcurrentMap(), ConcurrentMap(), Bytes.compact, lambda deadline: None)
 
 
 def test_a_stream_may_come_in_any_two_or_three_pieces():
@@ -124,6 +122,52 @@ def test_what_is_stored_keeps_no_more_than_itself():
     assert values[b"a"].retained == values[b"c"].data.retained == 1
 
 
+class TestBuffers:
+    def test_a_connection_has_one_while_a_request_is_on_its_way(self):
+        transport = Transport()
+        for end in range(1, len(SENT)):
+            transport.receive(SENT[end - 1 : end])
+            assert transport.buffers.in_use <= 1
+        assert transport.buffers.in_use == 1
+        transport.receive(SENT[-1:])
+        assert transport.buffers.in_use == 0
+        assert transport.unread == ANSWERED
+        assert transport.buffers.stats()["created"] == 1
+
+    def test_also_while_the_client_has_to_read_first(self):
+        transport = Transport(most=0)
+        transport.receive(bulk(b"SET", b"k", b"x" * 2 * MOST_UNSENT))
+        assert transport.read() == b"+OK\r\n"
+        transport.receive(bulk(b"GET", b"k") * 2)
+        assert transport.buffers.in_use == 1
+        transport.read()
+        transport.read()
+        assert transport.buffers.in_use == 0
+
+    def test_where_the_pool_has_none_it_gets_another(self):
+        one = Transport()
+        two = Transport()
+        two.connection.buffers = one.buffers
+        one.receive(SENT[:50])
+        two.receive(SENT)
+        one.receive(SENT[50:])
+        assert one.unread == two.unread == ANSWERED
+        assert one.buffers.size == 1
+
+    @pytest.mark.parametrize("length", [BUFFER // 2, BUFFER, 10 * BUFFER])
+    def test_what_a_large_value_has_made_grow_is_not_kept(self, length):
+        transport = Transport()
+        transport.receive(bulk(b"SET", b"k", b"x" * length))
+        assert transport.unread == b"+OK\r\n"
+        assert transport.buffers.idle == (length < BUFFER)
+
+    def test_it_is_given_back_by_one_that_is_lost(self):
+        transport = Transport()
+        transport.receive(SENT[:5])
+        transport.connection.connection_lost(None)
+        assert (transport.buffers.in_use, transport.buffers.size) == (0, 0)
+
+
 class TestDeadlines:
     """Its clock is a number."""
 
@@ -131,7 +175,7 @@ class TestDeadlines:
     def clock(self, monkeypatch: pytest.MonkeyPatch):
         self.now = 0.0
         monkeypatch.setattr("kv_commands.now", lambda: self.now)
-        self.db = database()
+        self.db = new_database(lambda deadline: None)
         self.deadlines = Deadlines(self.db)
 
     def set(self, key: bytes, deadline: float) -> None:
