@@ -40,9 +40,9 @@ from kv_resp import (
     words,
 )
 
-from ferrule import Bytes, BytesMut, ConcurrentMap, Disconnected, Lease, Pool, Timeout, aio, bounded, unbounded
+from ferrule import Bytes, BytesMut, ConcurrentMap, Lease, Pool, Timeout, aio, bounded, unbounded
 
-NEW_LOOP = import_module("uvloop" if find_spec("uvloop") else "asyncio").new_event_loop
+LOOPS = ["uvloop", "asyncio"] if find_spec("uvloop") else ["asyncio"]
 
 MOST_UNSENT = 64 << 10
 """Bytes of answers after which they are handed to the transport, although more requests wait."""
@@ -197,20 +197,19 @@ async def serve(db: Database, buffers: Pool[BytesMut], listening: socket.socket,
 
 
 async def sweep(db: Database, heard: aio.Receiver[tuple[float, Data]]) -> None:
-    """Removes what has ended, until nobody can tell of a deadline any more."""
+    """Removes what has ended."""
     deadlines = Deadlines(db)
-    with contextlib.suppress(Disconnected):
-        while True:
-            with contextlib.suppress(Timeout):
-                for deadline, key in await heard.recv_many(1000, timeout=deadlines.seconds_left()):
-                    deadlines.add(deadline, key)
-            deadlines.sweep()
-            await asyncio.sleep(0)
+    while True:
+        with contextlib.suppress(Timeout):
+            for deadline, key in await heard.recv_many(1000, timeout=deadlines.seconds_left()):
+                deadlines.add(deadline, key)
+        deadlines.sweep()
+        await asyncio.sleep(0)
 
 
-def in_a_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Runs it to its end, by uvloop where that is installed."""
-    with asyncio.Runner(loop_factory=NEW_LOOP) as runner:
+def in_a_loop(main: Coroutine[Any, Any, None], loop: str = LOOPS[0]) -> None:
+    """Runs it to its end; by uvloop where that is installed."""
+    with asyncio.Runner(loop_factory=import_module(loop).new_event_loop) as runner:
         runner.run(main)
 
 
@@ -219,6 +218,7 @@ def main() -> None:
     options.add_argument("--host", default="127.0.0.1")
     options.add_argument("--port", type=int, default=6380, help="0: a free one")
     options.add_argument("--threads", type=int, default=1, help="event loops, each in a thread of its own")
+    options.add_argument("--loop", choices=LOOPS, default=LOOPS[0])
     chosen = options.parse_args()
 
     watch, heard = unbounded[tuple[float, Data]]()
@@ -232,7 +232,7 @@ def main() -> None:
     first = listen(chosen.port)
     port = first.getsockname()[1]
     others = [
-        threading.Thread(target=lambda: in_a_loop(serve(db, buffers, listen(port), stopped.aio)))
+        threading.Thread(target=lambda: in_a_loop(serve(db, buffers, listen(port), stopped.aio), chosen.loop))
         for _ in range(chosen.threads - 1)
     ]
 
@@ -242,12 +242,11 @@ def main() -> None:
         sweeper = asyncio.create_task(sweep(db, heard.aio))
         print(f"listening on {chosen.host}:{port}", flush=True)
         await serve(db, buffers, first, stopped.aio)
-        watch.close()
-        await sweeper
+        sweeper.cancel()
 
     for thread in others:
         thread.start()
-    in_a_loop(serve_first())
+    in_a_loop(serve_first(), chosen.loop)
     for thread in others:
         thread.join()
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "examples" / "services"))
 
 OWN = {
     "own": ["kv_server.py"],
-    "own-3-loops": ["kv_server.py", "--threads", "3"],
+    "own-3-loops": ["kv_server.py", "--threads", "3", "--loop", "asyncio"],
     "streams": ["kv_server_streams.py"],
 }
 
