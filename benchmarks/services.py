@@ -15,18 +15,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import datetime
-import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.beside import Figures, machine, save, table
 from tests.support.servers import KeyValue, Redis
 
 COMMANDS = ["get", "set", "incr", "mset"]
@@ -92,39 +87,15 @@ def ask(contender: str, server: Redis, pipeline: int, requests: int) -> Iterable
 
 def tables(rows: Iterable[Row]) -> str:
     """Requests a second and times faster, then the 99th percentile of the time that an answer takes."""
-    rates: dict[tuple[str, int, str], list[float]] = defaultdict(list)
-    waits: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    rates, waits = Figures(), Figures()
     for row in rows:
-        rates[row.command, row.pipeline, row.contender].append(row.per_second / 1000)
-        waits[row.command, row.pipeline, row.contender].append(row.p99_ms)
-    names = list(dict.fromkeys(contender for _, _, contender in rates))
-
-    def lines(title: str, figures: Mapping[tuple[str, int, str], list[float]], *, ratios: bool) -> list[str]:
-        header = ["command", "-P", *names] + ([f"ferrule / {name}" for name in names[1:]] if ratios else [])
-        body = [[title], header, ["---"] * len(header)]
-        for command, pipeline in dict.fromkeys((command, pipeline) for command, pipeline, _ in figures):
-            of = {name: figures[command, pipeline, name] for name in names}
-            middle = {name: statistics.median(values) for name, values in of.items()}
-            cells = [f"{middle[name]:.2f} ({min(values):.2f}-{max(values):.2f})" for name, values in of.items()]
-            times = [f"{middle['ferrule'] / middle[name]:.2f}" for name in names[1:]] if ratios else []
-            body.append([command.upper(), str(pipeline), *cells, *times])
-        return [body[0][0], ""] + ["| " + " | ".join(cells) + " |" for cells in body[1:]]
-
-    rate = lines("Thousand requests a second:", rates, ratios=True)
-    wait = lines("99 of 100 answers within so many milliseconds:", waits, ratios=False)
+        name = row.command.upper(), str(row.pipeline)
+        rates.add(name, row.contender, row.per_second / 1000)
+        waits.add(name, row.contender, row.p99_ms)
+    heads = ["command", "-P"]
+    rate = ["Thousand requests a second:", "", *table(heads, rates, ratios=True)]
+    wait = ["99 of 100 answers within so many milliseconds:", "", *table(heads, waits, ratios=False)]
     return "\n".join([*rate, "", *wait])
-
-
-def machine() -> dict[str, str | float | None]:
-    return {
-        "command": f"python -m benchmarks.services {' '.join(sys.argv[1:])}".strip(),
-        "date": datetime.date.today().isoformat(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "gil": "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off",
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "load": os.getloadavg()[0],
-    }
 
 
 def main() -> None:
@@ -136,15 +107,15 @@ def main() -> None:
     chosen = options.parse_args()
     if reason := Redis.missing():
         raise SystemExit(reason)
-    where = machine()
+    where = machine("benchmarks.services")
     with contextlib.ExitStack() as running:
         servers = contenders(chosen.loops)
         for server in servers.values():
             running.enter_context(server)
         rows = measure(servers, chosen.rounds, chosen.requests)
-    print(f"{where['python']}, GIL {where['gil']}, {where['cpus']} CPUs, {where['date']}\n\n{tables(rows)}")
+    print(f"{where}\n\n{tables(rows)}")
     if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": where, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+        save(chosen.json, where, map(asdict, rows))
 
 
 if __name__ == "__main__":

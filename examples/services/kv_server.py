@@ -2,6 +2,7 @@
 
     python examples/services/kv_server.py --port 6380
     redis-benchmark -p 6380 -t get,set,incr,mset -P 16
+    redis.Redis(port=6380, protocol=2)
 
 - A BytesMut takes in what comes where it stays: the transport reads into its spare() memory, buffer_updated() cuts the
   requests out of it as slices. The answers of all requests that came at once are one write.
@@ -44,15 +45,11 @@ from ferrule import Bytes, BytesMut, ConcurrentMap, Lease, Pool, Timeout, aio, b
 
 LOOPS = ["uvloop", "asyncio"] if find_spec("uvloop") else ["asyncio"]
 
+BUFFER = 64 << 10
+"""Bytes that a new buffer has room for."""
+
 MOST_UNSENT = 64 << 10
 """Bytes of answers after which they are handed to the transport, although more requests wait."""
-
-
-BUFFER = 64 << 10
-
-
-def new_database(watch: Callable[[tuple[float, Data]], object]) -> Database:
-    return Database(ConcurrentMap(), ConcurrentMap(), Bytes.compact, watch)
 
 
 def new_buffer() -> BytesMut:
@@ -205,6 +202,10 @@ async def sweep(db: Database, heard: aio.Receiver[tuple[float, Data]]) -> None:
                 deadlines.add(deadline, key)
         deadlines.sweep()
         await asyncio.sleep(0)
+
+
+def new_database(watch: Callable[[tuple[float, Data]], object]) -> Database:
+    return Database(ConcurrentMap(), ConcurrentMap(), Bytes.compact, watch)
 
 
 def in_a_loop(main: Coroutine[Any, Any, None], loop: str = LOOPS[0]) -> None:

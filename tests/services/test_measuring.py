@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from benchmarks import services
-from tests.support.servers import Redis
+from benchmarks import connections, services
+from tests.support.servers import Postgres, Redis
 
 pytestmark = pytest.mark.services
 
@@ -43,4 +43,22 @@ def test_the_table_shows_medians_and_how_many_times_faster():
         "| command | -P | ferrule | redis |",
         "| --- | --- | --- | --- |",
         "| GET | 1 | 2.00 (1.00-3.00) | 1.00 (1.00-1.00) |",
+    ]
+
+
+def test_each_pool_answers_alone_and_in_a_crowd(redis_server: Redis, postgres_server: Postgres):
+    servers = {"redis_server": redis_server, "postgres_server": postgres_server}
+    rows = connections.measure(servers, rounds=1, queries=400)
+    assert {row.callers for row in rows} == {"alone", "crowd"}
+    assert {row.client for row in rows} >= {"RedisThreads", "RedisTasks", "PostgresThreads", "PostgresTasks"}
+    assert {row.contender for row in rows} >= {"ferrule", "redis-py"}
+    assert all(row.per_second > 0 for row in rows)
+    assert connections.shown(rows).count("| ferrule |") == 1
+
+
+def test_what_a_contender_was_not_asked_is_left_open():
+    rows = [connections.Row("Some", "alone", "ferrule", 2000.0), connections.Row("Some", "alone", "its own", 500.0)]
+    assert connections.shown([*rows, connections.Row("Other", "crowd", "ferrule", 3000.0)]).splitlines()[2:] == [
+        "| Some | alone | 2.00 (2.00-2.00) | 0.50 (0.50-0.50) | 4.00 |",
+        "| Other | crowd | 3.00 (3.00-3.00) |  |  |",
     ]

@@ -47,6 +47,9 @@ class Client:
     def connections(self) -> int:
         raise NotImplementedError
 
+    def ask(self, connection: Any, number: int) -> Any:
+        raise NotImplementedError
+
     def pool(self, **options: Any) -> Any:
         return getattr(importlib.import_module(self.recipe), self.made_by)(self.server.url, **options)
 
