@@ -19,12 +19,11 @@ A lease is as cheap as in object-pool; the stages of a lease, recycling and figu
 """
 import sys
 import types
-import warnings
 from collections.abc import Coroutine
 from weakref import ref as weakref
 
 cimport cython
-from cpython.exc cimport PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_WarnEx, PyErr_WriteUnraisable
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
@@ -103,6 +102,14 @@ cdef extern from "Python.h":
     _Type* type_of "Py_TYPE"(PyObject*) noexcept
     bint is_generator "PyGen_CheckExact"(object) noexcept
     const int CO_ITERABLE_COROUTINE
+
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x030D0000
+    #define Py_IsFinalizing _Py_IsFinalizing
+    #endif
+    """
+    bint Py_IsFinalizing() noexcept
 
 cdef enum Stage:            # of a lease
     TAKING                  # it has no slot yet, or one whose object is not good yet
@@ -592,10 +599,10 @@ on_event=None, debug=False)
         self._latch.lock()
         if lease._slot.generation == generation:
             object = lease._slot.object
-            lease._slot.object = NULL
-            lease._slot.uses = 0
-            if discards and object != NULL:
-                self._figures.discarded += 1
+        lease._slot.object = NULL
+        lease._slot.uses = 0
+        if discards and object != NULL:
+            self._figures.discarded += 1
         self._latch.unlock()
         return object
 

@@ -156,7 +156,10 @@ cdef class _Ending:
 
 
 cdef void _let_go(_Lease lease) noexcept:
-    """The end of a lease where nobody can wait for a hook. Keeps the exception that is set."""
+    """The end of a lease where nobody can wait for a hook. Keeps the exception that is set.
+
+    While the interpreter ends no hook is called: what it needs may be gone.
+    """
     cdef Pool pool = lease._pool
     cdef KeepRaised keep
     cdef bint stays
@@ -165,14 +168,15 @@ cdef void _let_go(_Lease lease) noexcept:
     keep.set_aside()
     lease._refuses_to_wait = True
     try:
-        if lease._state == HELD and _begin_end(lease, True) and lease._state == ENDING:
-            stays = _can_stay(lease)
-            if stays and pool._reset is not None:
-                stays = _run(_passes(lease, None, pool._reset, None, "reset"))
-            if stays:
-                _put_back(lease, True)
-        if lease._slot != NULL and not _end_in_loop(lease):
-            _run(_discard(lease))
+        if not Py_IsFinalizing():
+            if lease._state == HELD and _begin_end(lease, True) and lease._state == ENDING:
+                stays = _can_stay(lease)
+                if stays and pool._reset is not None:
+                    stays = _run(_passes(lease, None, pool._reset, None, "reset"))
+                if stays:
+                    _put_back(lease, True)
+            if lease._slot != NULL and not _end_in_loop(lease):
+                _run(_discard(lease))
     except BaseException as error:
         _write_unraisable(error)
     _vacate(lease)
@@ -212,11 +216,12 @@ cdef void _finalize(PyObject* self) noexcept:
     _let_go(lease)
     if held:
         try:
-            _run(_report(lease, "abandoned", obj, None))
+            if not Py_IsFinalizing():
+                _run(_report(lease, "abandoned", obj, None))
             message = "a lease was collected before it was released; its object was given back or destroyed"
             if lease._stack is not None:
                 message += f"; it was taken here:\n{lease._stack}"
-            warnings.warn(message, ResourceWarning)
+            PyErr_WarnEx(ResourceWarning, message.encode(errors="backslashreplace"), 1)
         except BaseException as error:
             _write_unraisable(error)
 
