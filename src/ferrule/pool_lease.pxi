@@ -8,15 +8,21 @@ cdef class _Lease:
     @property
     def value(self):
         """The object; RuntimeError once the lease has ended."""
-        return _value_of(self)
+        cdef PyObject* value = self._pool._value_locked(self)
+        if value == NULL:
+            raise _ended()
+        return move(value)
 
     def detach(self):
         """Ends the lease and gives the object, which leaves the pool; no hook is called. O(1)."""
-        value = _value_of(self)     # first: in a fork's child the lease has no slot when it has ended
-        if not _begin_end(self, False):
+        cdef WakeList woken
+        cdef PyObject* value
+        woken.head = woken.tail = NULL
+        value = self._pool._detach_locked(self, &woken)
+        wake(&woken)
+        if value == NULL:
             raise _ended()
-        _vacate(self)
-        return value
+        return move(value)
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -104,13 +110,6 @@ cdef inline _Lease _new_async_lease(Pool pool):
 cdef _Lease _new_of_kind(_Lease lease):
     """A lease of the same pool and face, with no slot yet."""
     return _new_async_lease(lease._pool) if isinstance(lease, AsyncLease) else _new_lease(lease._pool)
-
-
-cdef object _value_of(_Lease lease):
-    cdef PyObject* value = lease._pool._value_locked(lease)
-    if value == NULL:
-        raise _ended()
-    return move(value)
 
 
 cdef object _ended():

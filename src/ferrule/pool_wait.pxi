@@ -93,16 +93,18 @@ cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
     return lease
 
 
-cdef int _attach(Pool pool, _Lease lease, object obj) except -1:
-    if not _take_room(lease, PY_SSIZE_T_MAX):
-        raise ValueError(f"{pool!r} is full")
+cdef int _attach(Pool pool, _Lease kind, object obj) except -1:
+    cdef WakeList woken
+    cdef int answer
     if pool._reap_every is not None:
-        _see_to_upkeep(lease)
-    _fill(lease, obj, False)
-    if not _put_back(lease, True):
-        _take_object(lease, False)      # closed, or made smaller, meanwhile; the object is the caller's still
-        _vacate(lease)
-        raise _refusal(pool, CLOSED) if _look(pool).closed else ValueError(f"{pool!r} is full")
+        _see_to_upkeep(kind)
+    woken.head = woken.tail = NULL
+    Py_INCREF(obj)
+    answer = pool._attach_locked(kind, <PyObject*>obj, now() if pool._counts else 0, &woken)
+    wake(&woken)
+    if answer != DONE:
+        drop(<PyObject*>obj)
+        raise ValueError(f"{pool!r} is full") if answer == BUSY else _refusal(pool, answer)
     return 0
 
 
