@@ -101,6 +101,10 @@ cdef extern from "Python.h":
         PyAsyncMethods* tp_as_async
     _Type* type_of "Py_TYPE"(PyObject*) noexcept
     bint is_generator "PyGen_CheckExact"(object) noexcept
+    cdef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+    PySendResult PyIter_Send(object, object, PyObject**) noexcept
 
 cdef extern from *:
     """

@@ -61,7 +61,10 @@ cdef class Lease(_Lease):
         """Destroys the object; its slot goes to whoever waits."""
         if not _begin_end(self, False):
             raise _ended()
-        _run(_discard(self))
+        try:
+            _run(_discard(self))
+        finally:
+            _vacate(self)
 
     def __enter__(self):
         return self.value
@@ -131,9 +134,13 @@ cdef bint _end(_Lease lease, bint by_force) except -1:
     if not _begin_end(lease, not by_force):
         return False
     if lease._state != ENDED:
-        begun = None if by_force else _reset_quickly(lease)
-        if begun is not True:
-            _run(_give_back(lease, begun, by_force))
+        try:
+            begun = None if by_force else _reset_quickly(lease)
+            if begun is not True:
+                _run(_give_back(lease, begun, by_force))
+        finally:
+            if lease._slot != NULL:     # there was no memory for the coroutine
+                _vacate(lease)
     return True
 
 

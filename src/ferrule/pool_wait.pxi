@@ -173,9 +173,11 @@ cdef int _continue_leave(Waiter* waiter, PyObject** rest) noexcept:
 
 cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest) noexcept:
     cdef int outcome = FAILED
+    cdef bint ends = False
     try:
         _check_loop(lease._pool)
-        if not _begin_end(lease, not by_force):
+        ends = _begin_end(lease, not by_force)
+        if not ends:
             if checks:
                 raise _ended()
             outcome = DONE
@@ -188,6 +190,8 @@ cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest
                 rest[0] = take(<PyObject*>coroutine)
                 outcome = BUSY
     except BaseException as error:
+        if ends:        # and there was no memory for the coroutine
+            _vacate(lease)
         set_raised(error)
     return outcome
 
@@ -195,14 +199,18 @@ cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest
 cdef int _continue_discard(Waiter* waiter, PyObject** rest) noexcept:
     cdef _Lease lease = <_Lease>waiter.item
     cdef int outcome = FAILED
+    cdef bint ends = False
     try:
         _check_loop(lease._pool)
-        if not _begin_end(lease, False):
+        ends = _begin_end(lease, False)
+        if not ends:
             raise _ended()
         coroutine = _discard(lease)
         rest[0] = take(<PyObject*>coroutine)
         outcome = BUSY
     except BaseException as error:
+        if ends:
+            _vacate(lease)
         set_raised(error)
     return outcome
 
