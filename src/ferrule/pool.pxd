@@ -86,6 +86,8 @@ cdef class Pool:
     cdef int _stage_locked(self, _Lease lease) noexcept nogil
     cdef PyObject* _value_locked(self, _Lease lease) noexcept nogil
     cdef int _end_locked(self, _Lease lease, bint gives_back, WakeList* woken) noexcept nogil
+    cdef PyObject* _detach_locked(self, _Lease lease, WakeList* woken) noexcept nogil
+    cdef int _attach_locked(self, _Lease lease, PyObject* object, int64_t instant, WakeList* woken) noexcept nogil
     cdef bint _put_back_locked(self, _Lease lease, int64_t instant, WakeList* woken) noexcept nogil
     cdef void _fill_locked(self, _Lease lease, PyObject* object, bint made) noexcept nogil
     cdef bint _wants_locked(self, _Lease lease) noexcept nogil

@@ -93,7 +93,6 @@ from ferrule._core.sealed cimport PyTypeObject, new_slot, newfunc, replace_new, 
 from ferrule.errors import PoolClosed, PoolTimeout
 
 cdef extern from "Python.h":
-    const Py_ssize_t PY_SSIZE_T_MAX
     PyObject* Py_None
     ctypedef struct PyAsyncMethods:
         void* am_await
@@ -102,6 +101,10 @@ cdef extern from "Python.h":
     _Type* type_of "Py_TYPE"(PyObject*) noexcept
     bint is_generator "PyGen_CheckExact"(object) noexcept
     const int CO_ITERABLE_COROUTINE
+    cdef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+    PySendResult PyIter_Send(object, object, PyObject**) noexcept
 
 cdef extern from *:
     """
@@ -556,6 +559,49 @@ on_event=None, debug=False)
             else:
                 lease._state = ENDING
                 answer = BUSY
+        self._latch.unlock()
+        return answer
+
+    cdef PyObject* _detach_locked(self, _Lease lease, WakeList* woken) noexcept nogil:
+        """HELD -> ENDED, and the object, which leaves the pool; NULL if it is not HELD.
+
+        In a fork's child what is a parent's is forgotten, and so is the reference that the slot has.
+        """
+        cdef PyObject* object = NULL
+        cdef Slot* slot
+        self._latch.lock()
+        if lease._state == HELD:
+            self._refresh()
+            slot = lease._slot
+            lease._slot = NULL
+            lease._state = ENDED
+            if slot.generation == generation:
+                object = slot.object
+                slot.object = NULL
+                slot.uses = 0
+                self._vacate(slot, woken)
+            else:
+                object = take(slot.object)
+        self._latch.unlock()
+        return object
+
+    cdef int _attach_locked(self, _Lease lease, PyObject* object, int64_t instant, WakeList* woken) noexcept nogil:
+        """A slot with that object to the idle ones, or to who waits: DONE, BUSY, CLOSED, NO_MEMORY."""
+        cdef int answer = BUSY
+        cdef Slot* slot
+        self._latch.lock()
+        self._refresh()
+        if self._figures.closed:
+            answer = CLOSED
+        elif self._figures.size < self._figures.max_size:
+            answer = self._new_slot(lease)
+            if answer == DONE:
+                self._figures.size += 1
+                slot = lease._slot
+                lease._slot = NULL
+                slot.object = object
+                slot.created = slot.returned = instant
+                self._put(slot, woken)
         self._latch.unlock()
         return answer
 

@@ -281,10 +281,13 @@ async def _keep_up(Pool pool, _Lease kind):
 
 cdef object _run(object coroutine):
     """For the sync face: the only step of a coroutine that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
+    cdef PyObject* result = NULL
+    cdef int kind = PyIter_Send(coroutine, None, &result)
+    if kind == PYGEN_ERROR:
+        reraise()
+    if kind == PYGEN_RETURN:
+        return move(result)
+    drop(result)
     coroutine.close()
     raise RuntimeError("a hook of a ferrule.Pool suspended")
 

@@ -8,15 +8,21 @@ cdef class _Lease:
     @property
     def value(self):
         """The object; RuntimeError once the lease has ended."""
-        return _value_of(self)
+        cdef PyObject* value = self._pool._value_locked(self)
+        if value == NULL:
+            raise _ended()
+        return move(value)
 
     def detach(self):
         """Ends the lease and gives the object, which leaves the pool; no hook is called. O(1)."""
-        value = _value_of(self)     # first: in a fork's child the lease has no slot when it has ended
-        if not _begin_end(self, False):
+        cdef WakeList woken
+        cdef PyObject* value
+        woken.head = woken.tail = NULL
+        value = self._pool._detach_locked(self, &woken)
+        wake(&woken)
+        if value == NULL:
             raise _ended()
-        _vacate(self)
-        return value
+        return move(value)
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -55,7 +61,10 @@ cdef class Lease(_Lease):
         """Destroys the object; its slot goes to whoever waits."""
         if not _begin_end(self, False):
             raise _ended()
-        _run(_discard(self))
+        try:
+            _run(_discard(self))
+        finally:
+            _vacate(self)
 
     def __enter__(self):
         return self.value
@@ -106,13 +115,6 @@ cdef _Lease _new_of_kind(_Lease lease):
     return _new_async_lease(lease._pool) if isinstance(lease, AsyncLease) else _new_lease(lease._pool)
 
 
-cdef object _value_of(_Lease lease):
-    cdef PyObject* value = lease._pool._value_locked(lease)
-    if value == NULL:
-        raise _ended()
-    return move(value)
-
-
 cdef object _ended():
     return RuntimeError("the lease has ended: its object is back in the pool, or has left it")
 
@@ -132,9 +134,13 @@ cdef bint _end(_Lease lease, bint by_force) except -1:
     if not _begin_end(lease, not by_force):
         return False
     if lease._state != ENDED:
-        begun = None if by_force else _reset_quickly(lease)
-        if begun is not True:
-            _run(_give_back(lease, begun, by_force))
+        try:
+            begun = None if by_force else _reset_quickly(lease)
+            if begun is not True:
+                _run(_give_back(lease, begun, by_force))
+        finally:
+            if lease._slot != NULL:     # there was no memory for the coroutine
+                _vacate(lease)
     return True
 
 

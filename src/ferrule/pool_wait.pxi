@@ -93,16 +93,18 @@ cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
     return lease
 
 
-cdef int _attach(Pool pool, _Lease lease, object obj) except -1:
-    if not _take_room(lease, PY_SSIZE_T_MAX):
-        raise ValueError(f"{pool!r} is full")
+cdef int _attach(Pool pool, _Lease kind, object obj) except -1:
+    cdef WakeList woken
+    cdef int answer
     if pool._reap_every is not None:
-        _see_to_upkeep(lease)
-    _fill(lease, obj, False)
-    if not _put_back(lease, True):
-        _take_object(lease, False)      # closed, or made smaller, meanwhile; the object is the caller's still
-        _vacate(lease)
-        raise _refusal(pool, CLOSED) if _look(pool).closed else ValueError(f"{pool!r} is full")
+        _see_to_upkeep(kind)
+    woken.head = woken.tail = NULL
+    Py_INCREF(obj)
+    answer = pool._attach_locked(kind, <PyObject*>obj, now() if pool._counts else 0, &woken)
+    wake(&woken)
+    if answer != DONE:
+        drop(<PyObject*>obj)
+        raise ValueError(f"{pool!r} is full") if answer == BUSY else _refusal(pool, answer)
     return 0
 
 
@@ -171,9 +173,11 @@ cdef int _continue_leave(Waiter* waiter, PyObject** rest) noexcept:
 
 cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest) noexcept:
     cdef int outcome = FAILED
+    cdef bint ends = False
     try:
         _check_loop(lease._pool)
-        if not _begin_end(lease, not by_force):
+        ends = _begin_end(lease, not by_force)
+        if not ends:
             if checks:
                 raise _ended()
             outcome = DONE
@@ -186,6 +190,8 @@ cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest
                 rest[0] = take(<PyObject*>coroutine)
                 outcome = BUSY
     except BaseException as error:
+        if ends:        # and there was no memory for the coroutine
+            _vacate(lease)
         set_raised(error)
     return outcome
 
@@ -193,14 +199,18 @@ cdef int _continue_end(_Lease lease, bint by_force, bint checks, PyObject** rest
 cdef int _continue_discard(Waiter* waiter, PyObject** rest) noexcept:
     cdef _Lease lease = <_Lease>waiter.item
     cdef int outcome = FAILED
+    cdef bint ends = False
     try:
         _check_loop(lease._pool)
-        if not _begin_end(lease, False):
+        ends = _begin_end(lease, False)
+        if not ends:
             raise _ended()
         coroutine = _discard(lease)
         rest[0] = take(<PyObject*>coroutine)
         outcome = BUSY
     except BaseException as error:
+        if ends:
+            _vacate(lease)
         set_raised(error)
     return outcome
 

@@ -4,6 +4,7 @@ import itertools
 import random
 import re
 import sys
+import threading
 
 import pytest
 
@@ -26,12 +27,22 @@ def in_short_turns(switch_interval):
     sys.setswitchinterval(1e-5)
 
 
+class Names(threading.local):
+    """Of the lease for which a thread makes an object."""
+
+    name = None
+
+    def create(self):
+        return self.name
+
+
 class Actor:
     """One thread's random calls, recorded as the model names them; leases are of all, and so end in any thread."""
 
-    def __init__(self, name, pool, leases, history, rng):
+    def __init__(self, name, pool, making, leases, history, rng):
         self.name = name
         self.pool = pool
+        self.making = making
         self.leases = leases
         self.log = history.recorder(name)
         self.rng = rng
@@ -45,6 +56,7 @@ class Actor:
         name = next(self.names)
 
         def taken():
+            self.making.name = name
             lease = take()
             if lease is None:
                 return None
@@ -91,10 +103,11 @@ def numbers(shown):
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_every_history_is_linearizable(threads, size, order, rng, request):
-    for _ in range(2_500 if request.config.option.long else 100):
-        pool = Pool(itertools.count().__next__, max_size=size, order=order)
+    for _ in range(1_500 if request.config.option.long else 100):
+        making = Names()
+        pool = Pool(making.create, max_size=size, order=order)
         history, leases = History(), []
-        actors = [Actor(f"T{n}", pool, leases, history, random.Random(rng.random())) for n in range(threads)]
+        actors = [Actor(f"T{n}", pool, making, leases, history, random.Random(rng.random())) for n in range(threads)]
         run_together(*(actor.run for actor in actors))
         verdict = check(history.calls(), PoolModel(size, fifo=order == "fifo"))
         assert verdict, repr(verdict)
@@ -104,20 +117,20 @@ def test_every_history_is_linearizable(threads, size, order, rng, request):
 
 
 IN_TURN = {
-    "an object is leased twice": [("try_acquire", "a", 0), ("try_acquire", "b", 0)],
-    "there are too many": [("try_acquire", "a", 0), ("try_acquire", "b", 1), ("try_acquire", "c", 2)],
-    "there was an idle one": [("try_acquire", "a", 0), ("release", "a", None), ("try_acquire", "b", 1)],
-    "there was one": [("try_acquire", "a", 0), ("try_acquire", "b", None)],
+    "an object is leased twice": [("try_acquire", "a", "a"), ("try_acquire", "b", "a")],
+    "there are too many": [("try_acquire", "a", "a"), ("try_acquire", "b", "b"), ("try_acquire", "c", "c")],
+    "there was an idle one": [("try_acquire", "a", "a"), ("release", "a", None), ("try_acquire", "b", "b")],
+    "there was one": [("try_acquire", "a", "a"), ("try_acquire", "b", None)],
     "the wrong one comes first": [
-        ("try_acquire", "a", 0),
-        ("try_acquire", "b", 1),
+        ("try_acquire", "a", "a"),
+        ("try_acquire", "b", "b"),
         ("release", "a", None),
         ("release", "b", None),
-        ("try_acquire", "c", 0),
+        ("try_acquire", "c", "a"),
     ],
-    "a lease ends twice": [("try_acquire", "a", 0), ("release", "a", None), ("detach", "a", 0)],
-    "what was detached is still there": [("try_acquire", "a", 0), ("detach", "a", 0), ("figures", (1, 0))],
-    "there was room": [("try_acquire", "a", 0), ("attach", "mine", ValueError)],
+    "a lease ends twice": [("try_acquire", "a", "a"), ("release", "a", None), ("detach", "a", "a")],
+    "what was detached is still there": [("try_acquire", "a", "a"), ("detach", "a", "a"), ("figures", (1, 0))],
+    "there was room": [("try_acquire", "a", "a"), ("attach", "mine", ValueError)],
 }
 
 

@@ -53,7 +53,7 @@ def waiting_for(pool):
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_of_two_ends_of_a_lease_one_wins(one, other):
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -67,7 +67,7 @@ def test_of_two_ends_of_a_lease_one_wins(one, other):
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_of_two_ends_in_different_faces_one_wins(there):
     pool, hooks = pool_of()
     lease = pool.aio.try_acquire()
@@ -80,7 +80,7 @@ def test_of_two_ends_in_different_faces_one_wins(there):
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_value_against_an_end():
     """It is there, or it is not; it is never another's."""
     pool = Pool(list, max_size=1)
@@ -90,7 +90,7 @@ def test_value_against_an_end():
     assert seen is obj or seen is RuntimeError
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_with_against_a_release():
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -112,7 +112,7 @@ def test_with_against_a_release():
 # --- who gets it -----------------------------------------------------------------------------------------------------
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_release_against_an_acquire_that_does_not_wait():
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -122,7 +122,7 @@ def test_a_release_against_an_acquire_that_does_not_wait():
 
 
 @pytest.mark.parametrize("end", ENDS)
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_the_end_of_a_lease_is_not_missed_by_who_begins_to_wait(end):
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -134,7 +134,7 @@ def test_the_end_of_a_lease_is_not_missed_by_who_begins_to_wait(end):
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_release_against_a_timeout():
     """The object wins over the deadline, or it stays idle."""
     pool, hooks = pool_of()
@@ -144,7 +144,7 @@ def test_a_release_against_a_timeout():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_two_releases_wake_two():
     pool, hooks = pool_of(2)
     leases = [pool.acquire(), pool.acquire()]
@@ -157,7 +157,7 @@ def test_two_releases_wake_two():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_newcomer_against_who_waits():
     """Whoever it is, the other gets it next."""
     pool, hooks = pool_of()
@@ -169,7 +169,7 @@ def test_a_newcomer_against_who_waits():
     rests(pool, hooks)
 
 
-@raced(RACES // 20)
+@raced(RACES // 40)
 def test_a_release_against_the_cancellation_of_who_waits(there):
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -189,7 +189,7 @@ def test_a_release_against_the_cancellation_of_who_waits(there):
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_two_first_leases_make_no_more_than_may_be():
     pool, hooks = pool_of(1)
     taken = run_together(pool.try_acquire, pool.try_acquire, pool.try_acquire)
@@ -198,14 +198,13 @@ def test_two_first_leases_make_no_more_than_may_be():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_an_attach_against_an_acquire():
     pool = Pool(lambda: "made", max_size=1)
     attached, lease = run_together(lambda: outcome(pool.attach, ValueError)("mine"), pool.try_acquire)
     assert (attached, lease and lease.value) in {
         (None, "mine"),  # attached first
         (ValueError, "made"),  # the room was taken
-        (None, None),  # while it was being attached there was no room, and nothing was idle yet
     }
     if lease is not None:
         lease.release()
@@ -215,7 +214,7 @@ def test_an_attach_against_an_acquire():
 # --- the whole pool --------------------------------------------------------------------------------------------------
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_release_against_close():
     """Destroyed by one of them, once; close waits for it in any case."""
     pool, hooks = pool_of()
@@ -227,7 +226,7 @@ def test_a_release_against_close():
 
 
 @pytest.mark.parametrize("end", ENDS)
-@raced(RACES // 20)
+@raced(RACES // 40)
 def test_two_closes_against_the_end_of_the_last_lease(end):
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -236,7 +235,7 @@ def test_two_closes_against_the_end_of_the_last_lease(end):
     assert hooks.destroyed == ([] if end == "detach" else [0])
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_an_acquire_against_close():
     pool, hooks = pool_of()
     pool.acquire().release()
@@ -246,7 +245,7 @@ def test_an_acquire_against_close():
     assert hooks.destroyed == [0]
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_who_waits_against_a_release_and_close():
     pool, hooks = pool_of()
     lease = pool.acquire()
@@ -259,7 +258,7 @@ def test_who_waits_against_a_release_and_close():
     assert figures(pool) == (0, 0, 0, 0)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_an_acquire_that_makes_an_object_against_close():
     pool, hooks = pool_of()
     taken, _ = run_together(leasing(pool), pool.close)
@@ -268,7 +267,7 @@ def test_an_acquire_that_makes_an_object_against_close():
     assert figures(pool) == (0, 0, 0, 0)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_an_attach_against_close():
     pool, hooks = pool_of()
     attached, _ = run_together(lambda: outcome(pool.attach, PoolClosed)("mine"), pool.close)
@@ -279,7 +278,7 @@ def test_an_attach_against_close():
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_resize_against_an_acquire(size):
     pool, hooks = pool_of(3)
     pool.resize(2)
@@ -294,7 +293,7 @@ def test_a_resize_against_an_acquire(size):
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_resize_down_against_a_release():
     pool, hooks = pool_of(2)
     leases = [pool.acquire(), pool.acquire()]
@@ -306,7 +305,7 @@ def test_a_resize_down_against_a_release():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_resize_up_against_who_begins_to_wait():
     pool, hooks = pool_of(2)
     pool.resize(1)
@@ -317,7 +316,7 @@ def test_a_resize_up_against_who_begins_to_wait():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_two_resizes():
     pool, hooks = pool_of(3)
     for lease in [pool.acquire() for _ in range(3)]:
@@ -328,7 +327,7 @@ def test_two_resizes():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_retain_against_an_acquire():
     """The object is leased, or destroyed, or in the hands of the predicate: then there is none for the moment."""
     pool, hooks = pool_of()
@@ -342,7 +341,7 @@ def test_retain_against_an_acquire():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_two_retains_end_each_object_once():
     pool, hooks = pool_of(3)
     for lease in [pool.acquire() for _ in range(3)]:
@@ -353,7 +352,7 @@ def test_two_retains_end_each_object_once():
     rests(pool, hooks)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_two_warm_ups_make_no_more_than_they_should():
     pool, hooks = pool_of(3, min_size=3)
     run_together(pool.warm_up, pool.warm_up)
@@ -361,7 +360,7 @@ def test_two_warm_ups_make_no_more_than_they_should():
     hooks.check(3)
 
 
-@raced(RACES // 10)
+@raced(RACES // 20)
 def test_a_fallback_against_a_release():
     pool, hooks = pool_of()
     lease = pool.acquire()

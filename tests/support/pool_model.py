@@ -15,7 +15,7 @@ __all__ = ["PoolModel"]
 class PoolModel:
     """ferrule.Pool without hooks that fail: idle objects by when they came back, and who has leased which.
 
-    The caller names leases as it likes. Objects are named by numbers, in the order in which they are made.
+    The caller names leases as it likes. An object that is made for a lease has its name; others are numbered.
     """
 
     max_size: int
@@ -23,7 +23,7 @@ class PoolModel:
     min_size: int = 0
     idle: tuple[Hashable, ...] = ()  # that which came back last is the last
     leased: frozenset[tuple[Hashable, Hashable]] = field(default_factory=frozenset)  # (lease, object)
-    made: int = 0
+    made: int = 0  # by warm_up()
     closed: bool = False
 
     @property
@@ -44,7 +44,7 @@ class PoolModel:
             obj, idle = (self.idle[0], self.idle[1:]) if self.fifo else (self.idle[-1], self.idle[:-1])
             return obj, replace(self, idle=idle, leased=self.leased | {(lease, obj)})
         if self.size < self.max_size:
-            return self.made, replace(self, made=self.made + 1, leased=self.leased | {(lease, self.made)})
+            return lease, replace(self, leased=self.leased | {(lease, lease)})
         return None, self
 
     def acquire(self, lease: Hashable) -> tuple[Any, "PoolModel"]:

@@ -50,12 +50,13 @@ class Thing:
 class Hooks:
     """The hooks of a pool: they count the objects, record their calls, and do what `does` says under their name.
 
-    Asynchronous ones let the loop turn once before and once after that.
+    Asynchronous ones let the loop turn once before and once after that, if they are `slow`.
     """
 
     def __init__(self, limit: int, *, asynchronous: bool | tuple[str, ...] = False) -> None:
         self.limit = limit
         self.asynchronous = asynchronous
+        self.slow = True
         self.does: dict[str, Callable[..., Any]] = {}
         self.calls: list[tuple[str, int | None]] = []
         self.events: list[tuple[str, Any, BaseException | None]] = []
@@ -89,11 +90,13 @@ class Hooks:
 
         async def async_hook(*args: Any) -> Any:
             with work(*args) as given:
-                await asyncio.sleep(0)
+                if self.slow:
+                    await asyncio.sleep(0)
                 done = self._do(name, *args)
                 if inspect.isawaitable(done):
                     done = await done
-                await asyncio.sleep(0)
+                if self.slow:
+                    await asyncio.sleep(0)
                 return done if given is None else given
 
         return async_hook if waits else hook

@@ -160,8 +160,14 @@ ACQUIRING = Use(
         "repr": lambda s, _: repr(s[1]),
     },
     errors=(RuntimeError, KeyError, ValueError),  # reused; what is thrown; driven twice at once
-    rest=lambda s: s[1].close() or rests(s[0]),
+    rest=lambda s: closed(*s),
 )
+
+
+def closed(pool: Any, acquiring: Any) -> None:
+    """The coroutine has ended, or ends now; the pool is whole."""
+    acquiring.close()
+    rests(pool)
 
 
 def stepped(advance: Callable[[Any], Any], argument: Any) -> None:
