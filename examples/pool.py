@@ -17,7 +17,7 @@ from pathlib import Path
 from ferrule import Pool
 
 CONNECTIONS = 3
-Ids = range(60)
+ORDERS = range(60)
 
 
 def still_there(connection: sqlite3.Connection) -> None:
@@ -31,21 +31,20 @@ def place(connection: sqlite3.Connection, order: int) -> None:
 
 def in_thread(pool: Pool[sqlite3.Connection], orders: list[int]) -> None:
     for order in orders:
-        with pool.acquire(timeout=20.0) as connection:
+        with pool.acquire(timeout=60.0) as connection:
             place(connection, order)
 
 
 async def in_task(pool: Pool[sqlite3.Connection], orders: list[int]) -> None:
     for order in orders:
-        async with pool.aio.acquire(timeout=20.0) as connection:
-            await asyncio.sleep(0)  # the loop goes on; so do the threads, while there are connections
-            place(connection, order)
+        async with pool.aio.acquire(timeout=60.0) as connection:
+            await asyncio.to_thread(place, connection, order)  # the task has the connection meanwhile
 
 
 async def work(pool: Pool[sqlite3.Connection]) -> None:
     await asyncio.gather(
-        *[asyncio.to_thread(in_thread, pool, [*Ids[part::6]]) for part in (0, 1, 2)],
-        *[in_task(pool, [*Ids[part::6]]) for part in (3, 4, 5)],
+        *[asyncio.to_thread(in_thread, pool, [*ORDERS[part::6]]) for part in (0, 1, 2)],
+        *[in_task(pool, [*ORDERS[part::6]]) for part in (3, 4, 5)],
     )
 
 
@@ -57,7 +56,7 @@ def main(path: Path) -> None:
         closed.append(connection)
 
     with Pool(
-        lambda: sqlite3.connect(path, isolation_level="IMMEDIATE", check_same_thread=False),
+        lambda: sqlite3.connect(path, timeout=60.0, check_same_thread=False),
         max_size=CONNECTIONS,
         validate=still_there,
         reset=sqlite3.Connection.rollback,
@@ -68,7 +67,8 @@ def main(path: Path) -> None:
         asyncio.run(work(pool))
         with pool.acquire() as connection:
             ((placed,),) = connection.execute("SELECT count(*) FROM orders")
-        print(f"{placed} orders by threads and tasks, with at most {pool.max_size} connections")
+        at_most = max(CONNECTIONS, pool.stats()["created"])
+        print(f"{placed} orders by threads and tasks, with at most {at_most} connections")
 
         connection.close()  # as a server does with one that has been idle for long
         with pool.acquire() as connection:

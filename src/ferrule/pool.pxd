@@ -77,6 +77,7 @@ cdef class Pool:
     cdef bint _wants(self, Slot* slot) noexcept nogil
     cdef int _new_slot(self, _Lease lease) noexcept nogil
     cdef void _hold(self, _Lease lease) noexcept nogil
+    cdef void _end_wait(self, _Lease lease) noexcept nogil
     cdef int _take_locked(self, _Lease lease, Node* node, Place place) noexcept nogil
     cdef int _take_room_locked(self, _Lease lease, Py_ssize_t most) noexcept nogil
     cdef int _take_surplus_locked(self, _Lease lease) noexcept nogil
@@ -90,6 +91,7 @@ cdef class Pool:
     cdef int _attach_locked(self, _Lease lease, PyObject* object, int64_t instant, WakeList* woken) noexcept nogil
     cdef bint _put_back_locked(self, _Lease lease, int64_t instant, WakeList* woken) noexcept nogil
     cdef void _fill_locked(self, _Lease lease, PyObject* object, bint made) noexcept nogil
+    cdef void _restore_locked(self, _Lease lease, PyObject* object) noexcept nogil
     cdef bint _wants_locked(self, _Lease lease) noexcept nogil
     cdef PyObject* _take_object_locked(self, _Lease lease, bint discards) noexcept nogil
     cdef PyObject* _vacate_locked(self, _Lease lease, WakeList* woken) noexcept nogil

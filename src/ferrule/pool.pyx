@@ -188,9 +188,8 @@ on_event=None, debug=False)
         self._idle_timeout = parse_timeout(idle_timeout)
         self._lifetime = parse_timeout(lifetime)
         self._wait_timeout = parse_timeout(wait_timeout)
-        for seconds in (create_timeout, validate_timeout, reap_every):
-            parse_timeout(seconds)      # raises where it is none
-        if reap_every is not None and reap_every <= 0:
+        create_timeout, validate_timeout, reap_every = map(_parse_period, (create_timeout, validate_timeout, reap_every))
+        if reap_every == 0:
             raise ValueError("reap_every must be more than 0 seconds")
         if validate_timeout is not None and validate is None:
             raise ValueError("validate_timeout is for an async validate, and there is none")
@@ -210,9 +209,9 @@ on_event=None, debug=False)
         behind those who wait already, then PoolTimeout. That is for waiting alone: how long the hooks take is theirs.
         PoolClosed; what `create` raises. O(1).
         """
-        cdef _Lease lease
         cdef int64_t patience = self._wait_timeout if timeout is ... else parse_timeout(timeout)
-        lease = _new_lease(self)
+        cdef _Lease lease = _new_lease(self)
+        _check_sync(self)
         if self._take_locked(lease, NULL, TRY) != DONE:
             wait_in_thread(&ACQUIRE, self, <PyObject*>lease, 0, patience)
         if lease._state != HELD:
@@ -223,6 +222,7 @@ on_event=None, debug=False)
 
     def try_acquire(self):
         """Leases an object if there is an idle one or room for a new one, else None. Never waits. PoolClosed. O(1)."""
+        _check_sync(self)
         return _try_acquire(self, _new_lease(self))
 
     def acquire_or(self, fallback, /):
@@ -230,6 +230,7 @@ on_event=None, debug=False)
 
         Such an object is beside the pool's number, and is destroyed when its lease ends. PoolClosed. O(1).
         """
+        _check_sync(self)
         return _acquire_or(self, _new_lease(self), fallback)
 
     def attach(self, obj, /):
@@ -418,8 +419,13 @@ on_event=None, debug=False)
         if lease._slot.uses != 0:
             self._figures.reused += 1
         lease._slot.uses += 1
+        self._end_wait(lease)
+
+    cdef inline void _end_wait(self, _Lease lease) noexcept nogil:
+        """The lease's holder waits no more."""
         if lease._since != 0:
             self._figures.waited += now() - lease._since
+            lease._since = 0
 
     cdef int _take_locked(self, _Lease lease, Node* node, Place place) noexcept nogil:
         """A slot for the lease: DONE, BUSY, LINKED, CLOSED, NO_MEMORY. With an object that is good it is HELD."""
@@ -429,6 +435,7 @@ on_event=None, debug=False)
         self._refresh()
         slot = self._oldest if self._oldest_first else self._newest
         if self._figures.closed:
+            self._end_wait(lease)
             answer = CLOSED
         elif slot != NULL:
             self._unlink_idle(slot)
@@ -631,6 +638,12 @@ on_event=None, debug=False)
             self._figures.created += 1
         self._latch.unlock()
 
+    cdef void _restore_locked(self, _Lease lease, PyObject* object) noexcept nogil:
+        self._latch.lock()
+        lease._slot.object = object
+        self._figures.discarded -= 1
+        self._latch.unlock()
+
     cdef bint _wants_locked(self, _Lease lease) noexcept nogil:
         cdef bint wants
         self._latch.lock()
@@ -674,6 +687,8 @@ on_event=None, debug=False)
         self._latch.lock()
         refresh(queue)
         gave_up = give_up(waiter)
+        if gave_up and waiter.item != NULL:
+            self._end_wait(<_Lease>waiter.item)
         self._latch.unlock()
         return gave_up
 
@@ -682,6 +697,7 @@ on_event=None, debug=False)
         cdef Slot* slot = (<_Lease>waiter.item)._slot
         self._latch.lock()
         self._refresh()
+        self._end_wait(<_Lease>waiter.item)
         if how == HANDED and slot != NULL:
             if slot.generation == generation and self._wants(slot):
                 (<_Lease>waiter.item)._slot = NULL
@@ -736,8 +752,7 @@ on_event=None, debug=False)
     cdef void _count_timeout_locked(self, _Lease lease) noexcept nogil:
         self._latch.lock()
         self._figures.timeouts += 1
-        if lease._since != 0:
-            self._figures.waited += now() - lease._since
+        self._end_wait(lease)
         self._latch.unlock()
 
     cdef PyObject* _bind_locked(self, PyObject* loop) noexcept nogil:
@@ -773,6 +788,12 @@ cdef int _check_callable(str name, object function) except -1:
     return 0
 
 
+cdef object _parse_period(object seconds):
+    """None, or a timeout in seconds as a float."""
+    cdef int64_t period = parse_timeout(seconds)
+    return None if period == NEVER else period / <double>SECOND
+
+
 cdef Figures _look(Pool pool) noexcept:
     cdef Figures seen
     pool._look_locked(&seen, False)
@@ -782,6 +803,20 @@ cdef Figures _look(Pool pool) noexcept:
 cdef object _refusal(Pool pool, int answer):
     """The exception for an Answer."""
     return MemoryError() if answer == NO_MEMORY else PoolClosed(f"{pool!r} is closed")
+
+
+cdef inline int _check_sync(Pool pool) except -1:
+    """A pool with async hooks is not for the sync face."""
+    if pool._loop.load(relaxed) != NULL:
+        _check_unbound(pool)
+    return 0
+
+
+cdef int _check_unbound(Pool pool) except -1:
+    _look(pool)     # in the child of a fork() it is bound no more
+    if pool._loop.load(relaxed) != NULL:
+        raise TypeError(f"{pool!r} has async hooks, and so no sync face")
+    return 0
 
 
 cdef object _bound_elsewhere(Pool pool):
@@ -808,11 +843,11 @@ cdef object _timed_out(Pool pool, str stage, object seconds, object cause):
     cdef Py_ssize_t waiting = pool._look_locked(&seen, True)
     cdef object error
     if stage == "wait":
-        what = "no object of {0} came free within {1:g} s"
+        what = "no object of {0} came free within {1:.3g} s"
     elif stage == "close":
-        what = "the leases of {0} did not all end within {1:g} s"
+        what = "the leases of {0} did not all end within {1:.3g} s"
     else:
-        what = f"{stage} of {{0}} took longer than {{1:g}} s"
+        what = f"{stage} of {{0}} took longer than {{1:.3g}} s"
     in_use = seen.size - seen.idle
     error = PoolTimeout(
         f"{what.format(repr(pool), seconds)}; {in_use} of at most {seen.max_size} in use, {waiting} waiting",

@@ -123,9 +123,7 @@ on_event=None, debug=False)
     @property
     def sync(self):
         """The ferrule.Pool that this is a face of; TypeError once an async hook has bound it to a loop."""
-        _look(self._pool)       # in the child of a fork() it is bound no more
-        if self._pool._loop.load(relaxed) != NULL:
-            raise TypeError(f"{self!r} has async hooks, and so no sync face")
+        _check_unbound(self._pool)
         return self._pool
 
     def __aenter__(self):

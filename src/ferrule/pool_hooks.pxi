@@ -44,17 +44,24 @@ cdef int _prepare_to_await(_Lease lease, object awaitable) except -1:
     cdef PyObject* bound
     cdef Pool pool = lease._pool
     try:
-        if lease._refuses_to_wait:
-            raise _MustWait("a hook gave an awaitable, which cannot be awaited here")
         if not isinstance(lease, AsyncLease):
+            if lease._refuses_to_wait:
+                raise _MustWait
             raise TypeError("a hook of a ferrule.Pool gave an awaitable; only a ferrule.aio.Pool can await it")
-        loop = loop_of_task()
+        try:
+            loop = loop_of_task()
+        except RuntimeError:
+            if lease._refuses_to_wait:
+                raise _MustWait from None
+            raise
         Py_INCREF(loop)
         bound = pool._bind_locked(<PyObject*>loop)
         if bound != NULL:
             drop(<PyObject*>loop)
-            if bound != <PyObject*>loop:
-                raise _bound_elsewhere(pool)
+        if lease._refuses_to_wait:
+            raise _MustWait
+        if bound != NULL and bound != <PyObject*>loop:
+            raise _bound_elsewhere(pool)
     except BaseException:
         _dispose(awaitable)
         raise
@@ -74,13 +81,16 @@ async def _settled(_Lease lease, tuple begun, seconds, str stage):
         _prepare_to_await(lease, value)
     except _MustWait as refused:
         return None, refused
-    from asyncio import timeout     # there is a loop, so it is imported
-    limit = timeout(seconds)
+    limit = None
     try:
+        if seconds is None:
+            return await value, None
+        from asyncio import timeout     # there is a loop, so it is imported
+        limit = timeout(seconds)
         async with limit:
             return await value, None
     except TimeoutError as late:
-        if limit.expired():
+        if limit is not None and limit.expired():
             return None, _timed_out(lease._pool, stage, seconds, late)
         return None, late
     except Exception as failure:
@@ -88,8 +98,8 @@ async def _settled(_Lease lease, tuple begun, seconds, str stage):
 
 
 async def _report(_Lease lease, str event, obj, error):
-    """To on_event, whose own failure goes to sys.unraisablehook."""
-    if lease._pool._on_event is None:
+    """To on_event, whose own failure goes to sys.unraisablehook. That a hook could not be awaited is no news."""
+    if lease._pool._on_event is None or isinstance(error, _MustWait):
         return
     _, failure = await _settled(lease, _call(lease._pool._on_event, (event, obj, error)), None, "on_event")
     if failure is not None and not isinstance(failure, _MustWait):
@@ -117,7 +127,11 @@ async def _destroy_object(_Lease lease):
     obj = _take_object(lease, True)
     if obj is not _NONE and lease._pool._destroy is not None:
         _, error = await _settled(lease, _call(lease._pool._destroy, (obj,)), None, "destroy")
-        if error is not None:
+        if isinstance(error, _MustWait):
+            _restore(lease, obj)
+            if not _end_in_loop(lease):     # which has the slot now, if there is one
+                _take_object(lease, True)
+        elif error is not None:
             await _report(lease, "destroy", obj, error)
 
 
@@ -311,6 +325,12 @@ cdef void _fill(_Lease lease, object obj, bint made) noexcept:
         lease._slot.created = lease._slot.returned = now()
     Py_INCREF(obj)
     lease._pool._fill_locked(lease, <PyObject*>obj, made)
+
+
+cdef void _restore(_Lease lease, object obj) noexcept:
+    """Undoes _take_object()."""
+    Py_INCREF(obj)
+    lease._pool._restore_locked(lease, <PyObject*>obj)
 
 
 cdef object _take_object(_Lease lease, bint discards):
