@@ -15,6 +15,7 @@ __all__ = [
     "CRLF",
     "LENGTHS",
     "MOST_LINE",
+    "MOST_REPLY",
     "MOST_REQUEST",
     "OK",
     "PONG",
@@ -37,7 +38,10 @@ CRLF = b"\r\n"
 MOST_LINE = 64 << 10
 MOST_ARGUMENTS = 1 << 20
 MOST_REQUEST = 64 << 20
-"""The bytes of a request's arguments: what one client can make the server keep before it has asked for anything."""
+"""The bytes of a request's arguments: what a client can make the server keep before it has asked for anything."""
+
+MOST_REPLY = 64 << 20
+"""The bytes of the values in one answer: MGET may name a long one over and over."""
 
 COUNTS: dict[Data, int] = {b"*%d\r\n" % count: count for count in range(64)}
 LENGTHS: dict[Data, int] = {b"$%d\r\n" % length: length for length in range(1024)}
