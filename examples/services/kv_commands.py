@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from kv_resp import BYE, MOST_REPLY, MOST_REQUEST, OK, PONG, Data, Reply, ReplyError
 
-from ferrule import ABORT, MISSING
+from ferrule import ABORT, MISSING, ConcurrentMap
 
 __all__ = ["Database", "Deadlines", "run"]
 
@@ -59,7 +59,7 @@ class Command(NamedTuple):
     """The words that a request of it has, its name among them."""
 
 
-COMMANDS: dict[Data, Command] = {}
+COMMANDS: ConcurrentMap[Data, Command] = ConcurrentMap()
 """By name, in capitals and in small letters."""
 
 
