@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from kv_resp import BYE, MOST_REQUEST, OK, PONG, Data, Reply, ReplyError
+from kv_resp import BYE, MOST_REPLY, MOST_REQUEST, OK, PONG, Data, Reply, ReplyError
 
-from ferrule import ABORT, MISSING
+from ferrule import ABORT, MISSING, ConcurrentMap
 
 __all__ = ["Database", "Deadlines", "run"]
 
@@ -59,7 +59,7 @@ class Command(NamedTuple):
     """The words that a request of it has, its name among them."""
 
 
-COMMANDS: dict[Data, Command] = {}
+COMMANDS: ConcurrentMap[Data, Command] = ConcurrentMap()
 """By name, in capitals and in small letters."""
 
 
@@ -136,7 +136,10 @@ def get(db: Database, key: Data) -> Reply:
 
 @command
 def mget(db: Database, key: Data, *keys: Data) -> Reply:
-    return [alive(value) for value in db.values.get_many((key, *keys))]
+    found = [alive(value) for value in db.values.get_many((key, *keys))]
+    if sum(map(len, filter(None, found))) > MOST_REPLY:
+        raise ReplyError("ERR the values are too long for one answer")
+    return found
 
 
 @command

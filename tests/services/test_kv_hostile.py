@@ -131,6 +131,17 @@ def test_a_request_may_have_so_many_bytes(own_server):
     assert is_well(own_server)
 
 
+def test_an_answer_may_have_so_many_bytes(own_server):
+    """A request of 800 kB would be answered by 100 GB."""
+    exchange(own_server, bulk(b"SET", b"k", b"x" * 1_000_000))
+    with connected(own_server) as connection:
+        connection.sendall(bulk(b"MGET", *[b"k"] * 100_000))
+        answer = b"-ERR the values are too long for one answer\r\n"
+        assert read(connection, len(answer)) == answer
+        connection.sendall(bulk(b"MGET", *[b"k"] * 10))
+        assert read(connection, 10_000_000).count(b"x") > 9_999_000
+
+
 def test_what_is_announced_takes_no_memory(own_server):
     before = memory(own_server)
     with contextlib.ExitStack() as open_ones:

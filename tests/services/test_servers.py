@@ -96,3 +96,8 @@ def test_it_ends_with_a_process_that_was_killed(kind):
         holder.send_signal(signal.SIGKILL)
     eventually(lambda: is_gone(int(pid)))
     eventually(lambda: not os.path.exists(data))
+
+
+def test_one_that_is_not_installed_is_missed(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert Redis.missing() == "redis-server is not installed here"
