@@ -188,12 +188,13 @@ on_event=None, debug=False)
         self._idle_timeout = parse_timeout(idle_timeout)
         self._lifetime = parse_timeout(lifetime)
         self._wait_timeout = parse_timeout(wait_timeout)
-        create_timeout, validate_timeout, reap_every = map(_parse_period, (create_timeout, validate_timeout, reap_every))
-        if reap_every == 0:
+        self._create_timeout = _parse_period(create_timeout)
+        self._validate_timeout = _parse_period(validate_timeout)
+        self._reap_every = _parse_period(reap_every)
+        if self._reap_every == 0:
             raise ValueError("reap_every must be more than 0 seconds")
         if validate_timeout is not None and validate is None:
             raise ValueError("validate_timeout is for an async validate, and there is none")
-        self._create_timeout, self._validate_timeout, self._reap_every = create_timeout, validate_timeout, reap_every
         self._oldest_first = order == "fifo"
         self._counts = self._idle_timeout != NEVER or self._lifetime != NEVER
         self._looks = validate is not None or self._counts
@@ -803,39 +804,6 @@ cdef Figures _look(Pool pool) noexcept:
 cdef object _refusal(Pool pool, int answer):
     """The exception for an Answer."""
     return MemoryError() if answer == NO_MEMORY else PoolClosed(f"{pool!r} is closed")
-
-
-cdef inline int _check_sync(Pool pool) except -1:
-    """A pool with async hooks is not for the sync face."""
-    if pool._loop.load(relaxed) != NULL:
-        _check_unbound(pool)
-    return 0
-
-
-cdef int _check_unbound(Pool pool) except -1:
-    _look(pool)     # in the child of a fork() it is bound no more
-    if pool._loop.load(relaxed) != NULL:
-        raise TypeError(f"{pool!r} has async hooks, and so no sync face")
-    return 0
-
-
-cdef object _bound_elsewhere(Pool pool):
-    return RuntimeError(f"{pool!r} has async hooks and belongs to another event loop, the first that used it")
-
-
-cdef int _check_loop(Pool pool) except -1:
-    """A pool with async hooks is for one loop."""
-    if pool._loop.load(relaxed) != NULL and not _is_in_loop(pool):
-        raise _bound_elsewhere(pool)
-    return 0
-
-
-cdef bint _is_in_loop(Pool pool) except -1:
-    cdef object running = running_loop()
-    cdef PyObject* bound
-    _look(pool)     # in the child of a fork() it is bound no more
-    bound = pool._loop.load(acquire)
-    return bound == NULL or bound == <PyObject*>running
 
 
 cdef object _timed_out(Pool pool, str stage, object seconds, object cause):

@@ -150,6 +150,41 @@ on_event=None, debug=False)
         raise TypeError("cannot pickle or copy a ferrule.aio.Pool")
 
 
+# Which face may be used, and where.
+
+cdef inline int _check_sync(Pool pool) except -1:
+    """A pool with async hooks is not for the sync face."""
+    if pool._loop.load(relaxed) != NULL:
+        _check_unbound(pool)
+    return 0
+
+
+cdef int _check_unbound(Pool pool) except -1:
+    _look(pool)     # in the child of a fork() it is bound no more
+    if pool._loop.load(relaxed) != NULL:
+        raise TypeError(f"{pool!r} has async hooks, and so no sync face")
+    return 0
+
+
+cdef object _bound_elsewhere(Pool pool):
+    return RuntimeError(f"{pool!r} has async hooks and belongs to another event loop, the first that used it")
+
+
+cdef int _check_loop(Pool pool) except -1:
+    """A pool with async hooks is for one loop."""
+    if pool._loop.load(relaxed) != NULL and not _is_in_loop(pool):
+        raise _bound_elsewhere(pool)
+    return 0
+
+
+cdef bint _is_in_loop(Pool pool) except -1:
+    cdef object running = running_loop()
+    cdef PyObject* bound
+    _look(pool)     # in the child of a fork() it is bound no more
+    bound = pool._loop.load(acquire)
+    return bound == NULL or bound == <PyObject*>running
+
+
 async def _give(Pool pool, _Lease kind, value):
     return value
 

@@ -174,12 +174,11 @@ async def _obtain(_Lease lease, tuple begun):
     try:
         while not _is_blank(lease) and not await _validated(lease, begun):
             begun = None
-            if lease._refuses_to_wait and _end_in_loop(lease):
-                if lease._pool._take_locked(lease, NULL, TRY) != DONE:
-                    raise _MustWait
-            else:
-                await _destroy_object(lease)
+            await _destroy_object(lease)
+            if lease._slot != NULL:
                 _exchange(lease)
+            elif lease._pool._take_locked(lease, NULL, TRY) != DONE:    # the loop has it in hand, and its slot
+                raise _MustWait
         if _is_blank(lease):
             await _make(lease)
     except GeneratorExit:
