@@ -140,20 +140,20 @@ class Connection(asyncio.BufferedProtocol):
 
     def answer(self) -> None:
         """Answers what is complete, until the client has to read first."""
-        put, answered, ends = self.answers.put, 0, False
+        answered, ends = 0, False
         try:
             for request in self.requests:
                 if request is None:
                     break
                 answered += 1
-                put_reply(put, reply := run(self.db, request))
+                put_reply(self.answers.put, reply := run(self.db, request))
                 ends = reply is BYE
                 if ends or (len(self.answers) > MOST_UNSENT and not self.send()):
                     break
             else:
                 self.give_buffer_back()
         except ProtocolError as error:
-            put_reply(put, error)
+            put_reply(self.answers.put, error)
             ends = True
         self.send()
         self.db.counts.increment("commands", answered)
@@ -163,7 +163,8 @@ class Connection(asyncio.BufferedProtocol):
     def send(self) -> bool:
         """Hands the answers to the transport; whether more may follow."""
         if self.answers:
-            self.transport.write(memoryview(self.answers.split().freeze()))  # it takes no other kind of buffer
+            answers, self.answers = self.answers, BytesMut()
+            self.transport.write(memoryview(answers.freeze()))  # it takes no other kind of buffer
         return self.reads_answers
 
     def pause_writing(self) -> None:

@@ -134,6 +134,14 @@ class TestBuffers:
         assert transport.unread == ANSWERED
         assert transport.buffers.stats()["created"] == 1
 
+    def test_a_client_that_has_all_its_answers_has_none(self):
+        transport = Transport(most=MOST_UNSENT)
+        transport.receive(bulk(b"SET", b"k", b"x" * 1000) + bulk(b"GET", b"k") * 1000)
+        while transport.unread:
+            transport.read()
+        assert transport.buffers.in_use == 0
+        assert transport.connection.answers.capacity == 0
+
     def test_also_while_the_client_has_to_read_first(self):
         transport = Transport(most=0)
         transport.receive(bulk(b"SET", b"k", b"x" * 2 * MOST_UNSENT))
