@@ -683,18 +683,26 @@ class TestUpkeep:
 
         run(main(), loop_name)
 
-    def test_after_one_loop_another_does(self, loop_name):
+    def test_after_one_loop_another_does_and_then_a_thread(self, loop_name):
         pool, hooks = amade(2, asynchronous=False, idle_timeout=1e-9, min_size=1, reap_every=0.001)
 
         async def main():
-            (await pool.acquire()).detach()
-            hooks.live -= 1
-            while not pool.idle:
+            async with pool.acquire():
+                pool.sync.acquire(timeout=0).release()
+            while figures(pool) != (1, 0, 1, 0):
                 await asyncio.sleep(0.001)
 
         for _ in range(3):
-            run(main(), loop_name)
-        run(pool.close(), loop_name)
+            loop = new_loop(loop_name)
+            loop.run_until_complete(main())
+            while asyncio.all_tasks(loop):  # what it is doing for the pool
+                loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
+        pool.sync.acquire().discard()
+        pool.sync.acquire().detach()
+        hooks.live -= 1
+        eventually(lambda: figures(pool) == (1, 0, 1, 0))
+        pool.sync.close()
         hooks.check(0)
 
 

@@ -680,26 +680,6 @@ class TestUpkeep:
             pool.close()
         hooks.check(0)
 
-    def test_both_faces_share_it(self):
-        """A loop looks after the pool while it runs, then a thread does."""
-        pool, hooks = made(2, idle_timeout=1e-9, min_size=1, reap_every=0.001)
-
-        async def main():
-            async with pool.aio.acquire():
-                pool.acquire(timeout=0).release()
-            while pool.size > 1:
-                await asyncio.sleep(0.001)
-
-        asyncio.run(main())
-        pool.acquire().discard()
-        eventually(lambda: pool.idle == 1)
-        lease = pool.acquire()
-        lease.detach()
-        hooks.live -= 1
-        eventually(lambda: pool.idle == 1)
-        pool.close()
-        hooks.check(0)
-
 
 FAULTS = {"reset": FAILURES, "validate": FAILURES, "destroy": FAILURES[1:], "create": FAILURES[1:]}
 
