@@ -299,6 +299,26 @@ class TestTimeouts:
 
 
 class TestQueue:
+    def test_what_comes_back_is_the_first_tasks_at_once(self, loop_name):
+        """Nobody overtakes it, not even who gave the object back, however short the wait was."""
+
+        async def main():
+            for _ in range(20):
+                pool, (lease,) = exhausted()
+                first, second = Stepper(pool.aio.acquire()), Stepper(pool.aio.acquire())
+                first.step()
+                second.step()
+                lease.release()
+                assert pool.try_acquire() is None
+                first.step()
+                await first.result().release()
+                assert pool.try_acquire() is None
+                second.step()
+                await second.result().release()
+                rests(pool)
+
+        run(main(), loop_name)
+
     def test_tasks_and_threads_are_served_in_turn(self, loop_name):
         async def main(there):
             pool, (lease,) = exhausted()
