@@ -1,13 +1,14 @@
 """What is done to a whole Pool, by its sync face: it is resized, sifted, warmed up and closed; leases are forgotten."""
 
 import gc
+import threading
 import weakref
 
 import pytest
 
 from ferrule import Lease, Pool, PoolClosed, PoolTimeout
 from tests.support.hostile import unraisable
-from tests.support.pools import Hooks, close, exhausted, figures, filled, rests, waiting_thread
+from tests.support.pools import Hooks, close, exhausted, figures, filled, rests, waiting_thread, waits_behind
 from tests.support.race import HANG, eventually, spawn
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -21,6 +22,21 @@ class TestResize:
         for thread in threads:
             thread.result()
         assert pool.max_size == 4
+        leases.pop().release()
+        rests(pool)
+
+    def test_to_more_lets_in_as_many_as_there_is_room_for(self):
+        pool, leases = exhausted(1)
+        together = threading.Barrier(3)
+
+        def keep():
+            with pool.acquire():
+                together.wait(HANG)
+
+        threads = [waits_behind(pool, lambda: spawn(keep)) for _ in range(3)]
+        pool.resize(4)
+        for thread in threads:
+            thread.result()
         leases.pop().release()
         rests(pool)
 
