@@ -498,8 +498,11 @@ class Stage:
 
 class TestCancelled:
     @pytest.mark.parametrize("takes_long", [False, True], ids=["let go", "handed"])
-    @pytest.mark.parametrize("options", [{}, {"idle_timeout": 1e-9}], ids=str)
-    @pytest.mark.parametrize("end", [Lease.release, Lease.discard], ids=["release", "discard"])
+    @pytest.mark.parametrize(
+        ("end", "options"),
+        [(Lease.release, {}), (Lease.discard, {}), (Lease.release, {"idle_timeout": 1e-9})],
+        ids=["released", "discarded", "stale"],
+    )
     @pytest.mark.parametrize("successor", [in_a_thread, in_the_same_loop, in_another_loop])
     def test_one_that_waits_passes_its_turn_on_at_every_step(self, successor, end, options, takes_long, loop_name):
         async def main(there):
