@@ -146,8 +146,8 @@ on_event=None, debug=False)
 
     `reset(obj)` runs when an object comes back, `validate(obj)` before an idle one is leased; one that raises, or gives
     False, ends the object: its slot goes on to whoever waits, and the error to `on_event(event, obj, error)`, where
-    event is "reset", "validate" or "destroy", "abandoned" for a lease that was collected, or "create" for an object that
-    `reap_every` was to make. Errors of `destroy` go there too. What is not an Exception (KeyboardInterrupt,
+    event is "reset", "validate" or "destroy", "abandoned" for a lease that was collected, or "create" for an object
+    that `reap_every` was to make. Errors of `destroy` go there too. What is not an Exception (KeyboardInterrupt,
     CancelledError) also reaches the caller whose call it was.
 
     An object ends, besides, when it has been leased `max_uses` times, `lifetime` seconds after it was made, or when it
