@@ -147,16 +147,17 @@ class TestEach:
 
             run(main(), loop_name)
 
-    def test_a_lease_kept_after_a_reset_that_ended_by_force_has_no_slot(self, loop_name):
-        """Also where reset is sync: the slot is free as soon as the caller is told."""
+    @pytest.mark.parametrize("name", ["reset", "destroy"])
+    def test_a_lease_kept_after_a_hook_that_ended_by_force_has_no_slot(self, name, loop_name):
+        """Also where the hook is sync: the slot is free as soon as the caller is told."""
 
         async def main(asynchronous):
             pool, hooks = await filled(1, asynchronous=asynchronous)
             lease = await pool.acquire()
             (waiting,) = await waiting_tasks(pool, 1)
-            hooks.does["reset"] = lambda thing: raising(Fatal)() if thing.number == 0 else None
+            hooks.does[name] = lambda thing: raising(Fatal)() if thing.number == 0 else None
             with pytest.raises(Fatal):
-                await soon(lease.release())
+                await soon(lease.release() if name == "reset" else lease.discard())
             assert await soon(waiting) == 1
             assert repr(lease).endswith(", ended>")
             await arests(pool, hooks)
