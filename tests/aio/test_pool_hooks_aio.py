@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import threading
 import weakref
 
 import pytest
@@ -352,6 +353,22 @@ class TestItsLoop:
                 run(use(pool), loop_name)
             first.result(HANG)
             there.run(arests(pool, hooks))
+
+    def test_of_two_loops_that_call_the_hook_at_once_one_has_the_pool(self, loop_name):
+        both, given = threading.Barrier(2, timeout=HANG), []
+
+        def create():
+            both.wait()
+            given.append(asyncio.sleep(0, Thing(0)))
+            return given[-1]
+
+        pool = aio.Pool(create, max_size=2)
+        with LoopThread(loop_name) as here, LoopThread() as there:
+            futures = [here.spawn(use(pool)), there.spawn(use(pool))]
+            results = [outcome(future.result, RuntimeError)(HANG) for future in futures]
+        assert sorted(results, key=str) == [0, RuntimeError]
+        assert figures(pool) == (1, 0, 1, 0)
+        assert [coroutine.cr_frame for coroutine in given] == [None, None]
 
     def test_a_sync_face_taken_before_leases_what_it_can_without_a_hook(self):
         pool, hooks = amade(2)
