@@ -4,12 +4,13 @@ import asyncio
 import gc
 import inspect
 import itertools
+import time
 import weakref
 from functools import partial
 
 import pytest
 
-from ferrule import AsyncLease, Pool, PoolClosed, PoolTimeout, aio
+from ferrule import AsyncLease, Lease, Pool, PoolClosed, PoolTimeout, aio
 from tests.support.driver import (
     Followed,
     LoopThread,
@@ -473,16 +474,24 @@ def in_another_loop(pool, there):
     return lambda: asyncio.wrap_future(future)
 
 
+def wait_for_long():
+    """So long that who waits is handed an object, not let go for it."""
+    end = time.monotonic() + 0.0015
+    while time.monotonic() < end:
+        pass
+
+
 class Stage:
     """A pool whose only object is leased, a coroutine that waits for it, and behind that another waiter."""
 
-    def __init__(self, successor, there, options, takes_long):
+    def __init__(self, successor, there, options, takes_long, end):
         self.hooks = Hooks(1)
         self.pool = Pool(max_size=1, **self.hooks.all(), **options)
         self.lease = self.pool.acquire()
         self.successor = successor
         self.there = there
         self.takes_long = takes_long
+        self.end = end
         self.end_of_successor = None
         self.coroutine = Followed(ause(self.pool.aio, timeout=HANG), self.follow)
 
@@ -490,15 +499,13 @@ class Stage:
         before = self.pool.waiting
         self.end_of_successor = self.successor(self.pool, self.there)
         eventually(lambda: self.pool.waiting == before + 1)
-        if self.takes_long:  # so long that it is handed the object, not let go for it
-            end = asyncio.get_running_loop().time() + 0.0015
-            while asyncio.get_running_loop().time() < end:
-                pass
+        if self.takes_long:
+            wait_for_long()
 
     def wake(self):
         if self.lease is not None:
             lease, self.lease = self.lease, None
-            lease.release()
+            self.end(lease)
 
     async def check(self):
         if self.end_of_successor is not None:
@@ -511,15 +518,19 @@ class Stage:
 
 class TestCancelled:
     @pytest.mark.parametrize("takes_long", [False, True], ids=["let go", "handed"])
-    @pytest.mark.parametrize("options", [{}, {"idle_timeout": 1e-9}], ids=str)
+    @pytest.mark.parametrize(
+        ("end", "options"),
+        [(Lease.release, {}), (Lease.discard, {}), (Lease.release, {"idle_timeout": 1e-9})],
+        ids=["released", "discarded", "stale"],
+    )
     @pytest.mark.parametrize("successor", [in_a_thread, in_the_same_loop, in_another_loop])
-    def test_one_that_waits_passes_its_turn_on_at_every_step(self, successor, options, takes_long, loop_name):
+    def test_one_that_waits_passes_its_turn_on_at_every_step(self, successor, end, options, takes_long, loop_name):
         async def main(there):
             stage = None
 
             def begin():
                 nonlocal stage
-                stage = Stage(successor, there, options, takes_long)
+                stage = Stage(successor, there, options, takes_long, end)
                 return stage.coroutine, stage.wake
 
             assert await cancel_at_every_step(begin, lambda: stage.check()) >= 1
@@ -527,6 +538,41 @@ class TestCancelled:
 
         with LoopThread(loop_name) as there:
             run(main(there), loop_name)
+
+    @pytest.mark.parametrize("how", ["close", "resize"])
+    @pytest.mark.parametrize("end", ["cancel", "close", "throw"])
+    def test_what_it_was_handed_ends_where_it_cannot_stay(self, end, how, loop_name):
+        """The pool is closed, or made smaller, between the hand-over and the cancellation."""
+
+        async def main():
+            hooks = Hooks(2)
+            pool = Pool(max_size=2, **hooks.all())
+            first, second = pool.acquire(), pool.acquire()
+            stepper = Stepper(pool.aio.acquire())
+            stepper.step()
+            wait_for_long()
+            first.release()
+            assert figures(pool) == (0, 2, 2, 0)  # it is the waiter's already
+            close(pool) if how == "close" else pool.resize(1)
+            match end:
+                case "cancel":
+                    stepper.cancel()
+                    stepper.step()
+                case "throw":
+                    stepper.throw(KeyError())
+                case "close":
+                    stepper.close()
+            del stepper
+            gc.collect()
+            assert hooks.destroyed == [0]
+            second.release()
+            if how == "close":
+                pool.close(timeout=0)
+                hooks.check(0)
+            else:
+                rests(pool, hooks)
+
+        run(main(), loop_name)
 
     @pytest.mark.parametrize("what", ["acquire", "use", "release", "close", "resize", "retain"])
     def test_a_task_is_cancelled_after_each_turn(self, what, loop_name):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import threading
 import weakref
 
 import pytest
@@ -147,16 +148,17 @@ class TestEach:
 
             run(main(), loop_name)
 
-    def test_a_lease_kept_after_a_reset_that_ended_by_force_has_no_slot(self, loop_name):
-        """Also where reset is sync: the slot is free as soon as the caller is told."""
+    @pytest.mark.parametrize("name", ["reset", "destroy"])
+    def test_a_lease_kept_after_a_hook_that_ended_by_force_has_no_slot(self, name, loop_name):
+        """Also where the hook is sync: the slot is free as soon as the caller is told."""
 
         async def main(asynchronous):
             pool, hooks = await filled(1, asynchronous=asynchronous)
             lease = await pool.acquire()
             (waiting,) = await waiting_tasks(pool, 1)
-            hooks.does["reset"] = lambda thing: raising(Fatal)() if thing.number == 0 else None
+            hooks.does[name] = lambda thing: raising(Fatal)() if thing.number == 0 else None
             with pytest.raises(Fatal):
-                await soon(lease.release())
+                await soon(lease.release() if name == "reset" else lease.discard())
             assert await soon(waiting) == 1
             assert repr(lease).endswith(", ended>")
             await arests(pool, hooks)
@@ -351,6 +353,22 @@ class TestItsLoop:
                 run(use(pool), loop_name)
             first.result(HANG)
             there.run(arests(pool, hooks))
+
+    def test_of_two_loops_that_call_the_hook_at_once_one_has_the_pool(self, loop_name):
+        both, given = threading.Barrier(2, timeout=HANG), []
+
+        def create():
+            both.wait()
+            given.append(asyncio.sleep(0, Thing(0)))
+            return given[-1]
+
+        pool = aio.Pool(create, max_size=2)
+        with LoopThread(loop_name) as here, LoopThread() as there:
+            futures = [here.spawn(use(pool)), there.spawn(use(pool))]
+            results = [outcome(future.result, RuntimeError)(HANG) for future in futures]
+        assert sorted(results, key=str) == [0, RuntimeError]
+        assert figures(pool) == (1, 0, 1, 0)
+        assert [coroutine.cr_frame for coroutine in given] == [None, None]
 
     def test_a_sync_face_taken_before_leases_what_it_can_without_a_hook(self):
         pool, hooks = amade(2)
