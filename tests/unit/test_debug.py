@@ -7,6 +7,7 @@ import pytest
 
 import ferrule
 from ferrule import ConcurrentMap, Condition, Mutex, RWLock
+from ferrule._core.parking import sleepers
 from ferrule.debug import Held, deadlocks
 from tests.support.conditions import waiting
 from tests.support.driver import HandLoop, LoopThread, Stepper
@@ -322,6 +323,7 @@ def test_who_waits_for_the_upgradable_hold_waits_for_readers_only_behind_a_write
     if is_behind:
         threads.append(spawn(want, lock.write, 0))
     eventually(lambda: waiters() == 1 + is_behind)
+    eventually(lambda: sum(target in (lock, gate) for target, _, _ in sleepers()) == 2 + is_behind)  # and look no more
     cycles = deadlocks()
     other.release()
     readers[0].release()
