@@ -124,6 +124,8 @@ async def serve(host: str, port: int) -> None:
                 await answer(db, reader, writer)
         finally:
             writer.close()
+            with contextlib.suppress(OSError):  # which else, now and then, nobody has seen
+                await writer.wait_closed()
             open_ones.discard(writer)
             db.counts.increment("clients", -1)
 
