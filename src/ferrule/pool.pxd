@@ -12,6 +12,7 @@ cdef struct Slot:               # a place in a pool; see pool.pyx
     int64_t returned
     uint64_t uses               # how often the object has been leased
     bint surplus                # not one of the pool's: its object came from acquire_or()
+    bint leaves                 # its object is being destroyed, or about to be, and it will be freed
     uint64_t generation         # of the process in which it was made
     Slot* newer                 # among the idle ones, by when they were given back
     Slot* older
@@ -20,6 +21,7 @@ cdef struct Slot:               # a place in a pool; see pool.pyx
 cdef struct Figures:            # a pool at one moment
     Py_ssize_t idle
     Py_ssize_t size
+    Py_ssize_t leaving          # of those
     Py_ssize_t surplus
     Py_ssize_t max_size
     bint closed
@@ -74,7 +76,9 @@ cdef class Pool:
     cdef bint _hand(self, Slot* slot, WakeList* woken) noexcept nogil
     cdef void _put(self, Slot* slot, WakeList* woken) noexcept nogil
     cdef void _vacate(self, Slot* slot, WakeList* woken) noexcept nogil
+    cdef void _mark(self, Slot* slot, bint leaves) noexcept nogil
     cdef bint _wants(self, Slot* slot) noexcept nogil
+    cdef Py_ssize_t _staying(self) noexcept nogil
     cdef int _new_slot(self, _Lease lease) noexcept nogil
     cdef void _hold(self, _Lease lease) noexcept nogil
     cdef void _end_wait(self, _Lease lease) noexcept nogil
@@ -93,6 +97,7 @@ cdef class Pool:
     cdef void _fill_locked(self, _Lease lease, PyObject* object, bint made) noexcept nogil
     cdef void _restore_locked(self, _Lease lease, PyObject* object) noexcept nogil
     cdef bint _wants_locked(self, _Lease lease) noexcept nogil
+    cdef void _leave_locked(self, _Lease lease) noexcept nogil
     cdef PyObject* _take_object_locked(self, _Lease lease, bint discards) noexcept nogil
     cdef PyObject* _vacate_locked(self, _Lease lease, WakeList* woken) noexcept nogil
     cdef bint _abandon_locked(self, WaitQueue* queue, Waiter* waiter) noexcept nogil

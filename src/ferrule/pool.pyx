@@ -340,7 +340,7 @@ on_event=None, debug=False)
         if self._generation != generation:
             self._generation = generation
             self._newest = self._oldest = NULL
-            self._figures.idle = self._figures.size = self._figures.surplus = 0
+            self._figures.idle = self._figures.size = self._figures.leaving = self._figures.surplus = 0
             self._loop.store(NULL, relaxed)
         refresh(&self._queue)
         refresh(&self._closers)
@@ -391,6 +391,7 @@ on_event=None, debug=False)
         elif self._wants(slot) and self._hand(slot, woken):
             return
         else:
+            self._mark(slot, False)
             self._figures.size -= 1
             if self._figures.size < self._figures.max_size:
                 claim_first(&self._queue, CLAIMED, woken)
@@ -398,16 +399,27 @@ on_event=None, debug=False)
         if self._figures.size == 0 and self._figures.surplus == 0:
             claim_all(&self._closers, CLAIMED, woken)
 
+    cdef inline void _mark(self, Slot* slot, bint leaves) noexcept nogil:
+        """While its object is destroyed a slot leaves: it takes room, but no other has to leave in its place."""
+        if slot.leaves != leaves and not slot.surplus:
+            slot.leaves = leaves
+            self._figures.leaving += 1 if leaves else -1
+
     cdef inline bint _wants(self, Slot* slot) noexcept nogil:
-        """Whether a slot may stay."""
-        return not (self._figures.closed or slot.surplus or self._figures.size > self._figures.max_size)
+        """Whether a slot may stay; else it leaves."""
+        self._mark(slot, False)
+        self._mark(slot, self._figures.closed or self._staying() > self._figures.max_size)
+        return not (slot.leaves or slot.surplus)
+
+    cdef inline Py_ssize_t _staying(self) noexcept nogil:
+        return self._figures.size - self._figures.leaving
 
     cdef int _new_slot(self, _Lease lease) noexcept nogil:
         cdef Slot* slot = <Slot*>PyMem_Malloc(sizeof(Slot))
         if slot == NULL:
             return NO_MEMORY
         slot.object = NULL
-        slot.surplus = False
+        slot.surplus = slot.leaves = False
         slot.uses = 0
         slot.created = slot.returned = 0
         slot.generation = generation
@@ -458,13 +470,13 @@ on_event=None, debug=False)
         return answer
 
     cdef int _take_room_locked(self, _Lease lease, Py_ssize_t most) noexcept nogil:
-        """A new slot if there are fewer than `most`: DONE, BUSY, CLOSED, NO_MEMORY."""
+        """A new slot if fewer than `most` stay: DONE, BUSY, CLOSED, NO_MEMORY."""
         cdef int answer = BUSY
         self._latch.lock()
         self._refresh()
         if self._figures.closed:
             answer = CLOSED
-        elif self._figures.size < min(most, self._figures.max_size):
+        elif self._staying() < most and self._figures.size < self._figures.max_size:
             answer = self._new_slot(lease)
             if answer == DONE:
                 self._figures.size += 1
@@ -485,7 +497,7 @@ on_event=None, debug=False)
         return answer
 
     cdef bint _take_idle_locked(self, _Lease lease, Py_ssize_t most, int64_t instant) noexcept nogil:
-        """The oldest idle slot if there are more than `most` slots; or the oldest that is stale at `instant`, if not 0.
+        """The oldest idle slot if more than `most` stay; or the oldest that is stale at `instant`, if not 0. It leaves.
 
         An idle timeout leaves `most` slots alone.
         """
@@ -494,16 +506,17 @@ on_event=None, debug=False)
         self._refresh()
         slot = self._oldest
         if instant == 0:
-            if self._figures.size <= most:
+            if self._staying() <= most:
                 slot = NULL
         else:
             while slot != NULL and not (
                 instant - slot.created >= self._lifetime
-                or (instant - slot.returned >= self._idle_timeout and self._figures.size > most)
+                or (instant - slot.returned >= self._idle_timeout and self._staying() > most)
             ):
                 slot = slot.newer
         if slot != NULL:
             self._unlink_idle(slot)
+            self._mark(slot, True)
             lease._slot = slot
         self._latch.unlock()
         return slot != NULL
@@ -653,6 +666,13 @@ on_event=None, debug=False)
         self._latch.unlock()
         return wants
 
+    cdef void _leave_locked(self, _Lease lease) noexcept nogil:
+        self._latch.lock()
+        self._refresh()
+        if lease._slot != NULL and lease._slot.generation == generation:
+            self._mark(lease._slot, True)
+        self._latch.unlock()
+
     cdef PyObject* _take_object_locked(self, _Lease lease, bint discards) noexcept nogil:
         """Takes the object out of the slot, which is blank from now on; NULL in a fork's child: it is not ours."""
         cdef PyObject* object = NULL
@@ -799,30 +819,6 @@ cdef Figures _look(Pool pool) noexcept:
     cdef Figures seen
     pool._look_locked(&seen, False)
     return seen
-
-
-cdef object _refusal(Pool pool, int answer):
-    """The exception for an Answer."""
-    return MemoryError() if answer == NO_MEMORY else PoolClosed(f"{pool!r} is closed")
-
-
-cdef object _timed_out(Pool pool, str stage, object seconds, object cause):
-    cdef Figures seen
-    cdef Py_ssize_t waiting = pool._look_locked(&seen, True)
-    cdef object error
-    if stage == "wait":
-        what = "no object of {0} came free within {1:.3g} s"
-    elif stage == "close":
-        what = "the leases of {0} did not all end within {1:.3g} s"
-    else:
-        what = f"{stage} of {{0}} took longer than {{1:.3g}} s"
-    in_use = seen.size - seen.idle
-    error = PoolTimeout(
-        f"{what.format(repr(pool), seconds)}; {in_use} of at most {seen.max_size} in use, {waiting} waiting",
-        stage=stage, size=seen.size, in_use=in_use, waiting=waiting,
-    )
-    error.__cause__ = cause
-    return error
 
 
 cdef str _stack_here():

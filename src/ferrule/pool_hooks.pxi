@@ -137,11 +137,20 @@ async def _destroy_object(_Lease lease):
 
 async def _discard(_Lease lease):
     """The end of the lease and of its object."""
+    lease._pool._leave_locked(lease)
     try:
         if not _is_blank(lease):
             await _destroy_object(lease)
     finally:
         _vacate(lease)
+
+
+async def _discard_after(_Lease lease, error):
+    """_discard() where `error` ended what was done with the object. At a generator's end no hook can be awaited."""
+    if isinstance(error, GeneratorExit):
+        _let_go(lease)
+    else:
+        await _discard(lease)
 
 
 async def _passes(_Lease lease, tuple begun, hook, seconds, str stage):
@@ -181,15 +190,12 @@ async def _obtain(_Lease lease, tuple begun):
                 raise _MustWait
         if _is_blank(lease):
             await _make(lease)
-    except GeneratorExit:
-        _let_go(lease)
-        raise
     except _MustWait:
         _put_back(lease, False)
         _let_go(lease)
         raise
-    except BaseException:
-        await _discard(lease)
+    except BaseException as error:
+        await _discard_after(lease, error)
         raise
     lease._pool._hold_locked(lease)
     return lease
@@ -205,17 +211,14 @@ async def _give_back(_Lease lease, tuple begun, bint looks):
         stays = _can_stay(lease) and (not looks or pool._validate is not None and await _validated(lease, None))
         if stays and pool._reset is not None:
             stays = await _passes(lease, begun, pool._reset, None, "reset")
-    except GeneratorExit:
-        _let_go(lease)
-        raise
-    except BaseException:
-        await _discard(lease)
+    except BaseException as error:
+        await _discard_after(lease, error)
         raise
     if not stays or not _put_back(lease, True):
         await _discard(lease)
 
 
-async def _each_idle(Pool pool, _Lease kind, Py_ssize_t most, int64_t instant):
+async def _each_idle(_Lease kind, Py_ssize_t most, int64_t instant):
     """Destroys the idle objects that _take_idle_locked() gives; how many."""
     ended = 0
     while True:
@@ -227,12 +230,12 @@ async def _each_idle(Pool pool, _Lease kind, Py_ssize_t most, int64_t instant):
 
 
 async def _reap(Pool pool, _Lease kind):
-    return await _each_idle(pool, kind, pool._min_size, now()) if pool._counts else 0
+    return await _each_idle(kind, pool._min_size, now()) if pool._counts else 0
 
 
 async def _resize(Pool pool, _Lease kind, Py_ssize_t most):
     _set_max_size(pool, most)
-    await _each_idle(pool, kind, most, 0)
+    await _each_idle(kind, most, 0)
 
 
 async def _retain(Pool pool, _Lease kind, predicate):
@@ -260,11 +263,8 @@ async def _warm_up(Pool pool, _Lease kind):
             return
         try:
             await _make(lease)
-        except GeneratorExit:
-            _let_go(lease)
-            raise
-        except BaseException:
-            await _discard(lease)
+        except BaseException as error:
+            await _discard_after(lease, error)
             raise
         if not _put_back(lease, True):
             await _discard(lease)
@@ -273,7 +273,7 @@ async def _warm_up(Pool pool, _Lease kind):
 async def _close(Pool pool, _Lease kind, int64_t timeout):
     deadline = deadline_after(timeout)
     _begin_close(pool)
-    await _each_idle(pool, kind, 0, 0)
+    await _each_idle(kind, 0, 0)
     left = timeout if timeout in (0, NEVER) else max(deadline - now(), 1)
     if isinstance(kind, AsyncLease):
         await new_coroutine(&ASYNC_AWAIT_END, pool, NULL, left)

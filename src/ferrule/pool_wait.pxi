@@ -255,6 +255,30 @@ cdef void _expire_await(Waiter* waiter) noexcept:
     _raise_timed_out(<Pool>waiter.target, "close", waiter.timeout)
 
 
+cdef object _refusal(Pool pool, int answer):
+    """The exception for an Answer."""
+    return MemoryError() if answer == NO_MEMORY else PoolClosed(f"{pool!r} is closed")
+
+
+cdef object _timed_out(Pool pool, str stage, object seconds, object cause):
+    cdef Figures seen
+    cdef Py_ssize_t waiting = pool._look_locked(&seen, True)
+    cdef object error
+    if stage == "wait":
+        what = "no object of {0} came free within {1:.3g} s"
+    elif stage == "close":
+        what = "the leases of {0} did not all end within {1:.3g} s"
+    else:
+        what = f"{stage} of {{0}} took longer than {{1:.3g}} s"
+    in_use = seen.size - seen.idle
+    error = PoolTimeout(
+        f"{what.format(repr(pool), seconds)}; {in_use} of at most {seen.max_size} in use, {waiting} waiting",
+        stage=stage, size=seen.size, in_use=in_use, waiting=waiting,
+    )
+    error.__cause__ = cause
+    return error
+
+
 cdef void _raise_timed_out(Pool pool, str stage, int64_t timeout) noexcept:
     try:
         raise _timed_out(pool, stage, timeout / <double>SECOND, None)

@@ -131,7 +131,8 @@ cdef bint _end_reading_locked(_Guard first) noexcept nogil:
     cdef bint held
     first._latch.lock()
     held = first._reading.load(relaxed)
-    first._reading.store(False, relaxed)
+    if held:        # else the hold may begin just now, at the end of unlocked(), which does not ask for the latch
+        first._reading.store(False, relaxed)
     first._latch.unlock()
     return held
 

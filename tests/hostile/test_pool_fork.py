@@ -56,7 +56,7 @@ def workload(pool, hooks):
         one.result()
     rests(pool, hooks)
     pool.retain(returning(False))
-    pool.close(timeout=0)
+    pool.close(timeout=HANG)    # what looks after the pool may have an object in hand
     hooks.check(0)
     inherited.untouched()
 """

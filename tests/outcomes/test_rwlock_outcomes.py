@@ -320,6 +320,31 @@ def test_unlocked_against_a_release(way, debug):
     assert lock._holders(None) == []
 
 
+@pytest.mark.parametrize("way", TAKE)
+@raced(RACES // 8)
+def test_unlocked_blocks_against_a_guard_that_is_released_again_and_again(way):
+    """A release that comes just before the hold is there again finds nothing, and leaves nothing behind."""
+    lock = RWLock()
+    guard = TAKE[way](lock)
+
+    def unlock():
+        for _ in range(20):
+            with guard.unlocked():
+                pass
+
+    def end():
+        for _ in range(200):
+            if refused(guard.release)() is None:
+                return True
+        return False
+
+    _, ended = run_together(refused(unlock), end)
+    assert lock.locked() is not ended
+    if not ended:
+        guard.release()
+    assert lock._state() == FREE
+
+
 @raced(RACES // 8)
 def test_the_end_of_upgraded_against_a_release_of_the_writer():
     allowed = {

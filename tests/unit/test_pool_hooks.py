@@ -592,6 +592,23 @@ class TestLimits:
         assert pool.reap() == 0
         assert pool.idle == 1
 
+    def test_reap_within_destroy_leaves_min_size_alone(self):
+        pool, hooks = made(5, idle_timeout=1e-9, min_size=2)
+        for lease in [pool.acquire() for _ in range(5)]:
+            lease.release()
+        hooks.does["destroy"] = lambda thing: pool.reap()
+        pool.reap()
+        assert sorted(hooks.destroyed) == [0, 1, 2]
+        assert figures(pool) == (2, 0, 2, 0)
+
+    def test_warm_up_within_destroy_makes_what_will_be_missing(self):
+        pool, hooks = made(5, min_size=2)
+        pool.warm_up()
+        hooks.does["destroy"] = lambda thing: pool.warm_up()
+        assert pool.retain(lambda thing: False) == 2
+        assert hooks.destroyed == [0, 1]
+        assert figures(pool) == (2, 0, 2, 0)
+
     def test_reap_tells_of_a_destroy_that_fails_and_goes_on(self):
         pool, hooks = made(3, idle_timeout=1e-9)
         for lease in [pool.acquire() for _ in range(3)]:

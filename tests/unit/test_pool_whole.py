@@ -62,6 +62,19 @@ class TestResize:
         assert len(hooks.destroyed) == 2
         rests(pool, hooks)
 
+    def test_to_less_ends_as_many_as_are_too_many_also_side_by_side(self):
+        pool, hooks = filled(4)
+        first, second, *others = [pool.acquire() for _ in range(4)]
+        ended = first.value.number
+        pool.resize(3)
+        hooks.does["destroy"] = lambda thing: second.release()
+        first.release()
+        assert hooks.destroyed == [ended]
+        assert figures(pool) == (1, 2, 3, 0)
+        for lease in others:
+            lease.release()
+        rests(pool, hooks)
+
     def test_while_there_are_too_many_nobody_who_waits_gets_one(self):
         pool, leases = exhausted(3)
         waiting = waiting_thread(pool)
@@ -143,6 +156,12 @@ class TestRetain:
                 with pytest.raises(TypeError):
                     call(5)
             assert figures(pool) == before
+
+    def test_what_it_accepts_goes_where_it_has_made_the_pool_smaller(self):
+        pool, hooks = filled(4)
+        assert pool.retain(lambda _: pool.resize(3) or True) == 1
+        assert hooks.destroyed == [0]
+        assert figures(pool) == (3, 0, 3, 0)
 
     def test_who_waits_gets_an_object_that_the_predicate_accepts(self):
         pool, hooks = filled(1)
