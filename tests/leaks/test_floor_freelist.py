@@ -92,6 +92,45 @@ burst()
     )
 
 
+def test_what_is_dropped_ends_at_once_whoever_made_what_was_there_before():
+    # Without the GIL a collection takes each object for one of the thread whose memory it lies in, and what is that
+    # thread's only it destroys, when it comes to it.
+    in_subprocess(
+        THREADS
+        + """
+import gc, warnings
+made, taken, dropped, end = (threading.Event() for _ in range(4))
+guards = []
+
+def make():
+    for _ in range(100):
+        guards.append(mutex.lock())
+        guards[-1].release()
+    made.set()
+    taken.wait()
+    guards.clear()
+    dropped.set()
+    end.wait()          # alive, and does nothing
+
+warnings.simplefilter("ignore", ResourceWarning)
+thread = threading.Thread(target=make, daemon=True)
+thread.start()
+made.wait()
+mine = list(guards)
+taken.set()
+dropped.wait()
+mine.clear()
+mutexes = [ferrule.Mutex() for _ in range(50)]
+held = [one.lock() for one in mutexes]
+gc.collect()
+held.clear()
+assert [one.locked() for one in mutexes] == [False] * 50
+end.set()
+thread.join()
+"""
+    )
+
+
 def test_the_collector_sees_a_recycled_object():
     in_subprocess(
         THREADS

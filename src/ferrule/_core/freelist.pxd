@@ -6,6 +6,10 @@ compiled out without the GIL and refused for classes with a base.)
 
 A thread that ends cannot free objects: it has no thread state any more. It pushes its list, whole, onto one that all
 threads share, and a thread whose own list is empty takes that, whole: two atomic instructions, and no ABA.
+
+Without the GIL a collection takes each object that it knows for one of the thread whose memory it lies in. If another
+thread drops it last, it is destroyed by that one, as soon as that runs Python code: never, if it waits. So for the
+collector's objects a thread keeps only memory of its own; what an ended thread left of such is freed.
 """
 from cpython.object cimport PyObject
 
@@ -41,6 +45,25 @@ cdef extern from *:
     // The word behind a dead object's head links it to the next one.
     inline PyObject*& next(PyObject* dead) noexcept { return *reinterpret_cast<PyObject**>(dead + 1); }
 
+    // Without the GIL the collector counts what is made for it, tracked or not, and walks over all of that; so what it
+    // need not know is made elsewhere. With the GIL an object of a class that it knows has a head for it anyway.
+    inline bool is_for_collector(PyTypeObject* type, int index) noexcept {
+    #ifdef Py_GIL_DISABLED
+        if (classes[index].untracked) return false;
+    #endif
+        return PyType_IS_GC(type);
+    }
+
+    // Whether its memory may be kept here. What has been this thread's alone lies in this thread's memory, as long as
+    // the lists keep nothing else.
+    inline bool may_keep(PyObject* dead, int index) noexcept {
+    #ifdef Py_GIL_DISABLED
+        return !is_for_collector(Py_TYPE(dead), index) || _Py_IsOwnedByCurrentThread(dead);
+    #else
+        return true;
+    #endif
+    }
+
     struct Lists {
         PyObject* first[CLASSES] = {};
         int length[CLASSES] = {};
@@ -48,6 +71,14 @@ cdef extern from *:
         void adopt(int index) noexcept {
             // Acquire pairs with the release in leave().
             PyObject* dead = classes[index].orphans.exchange(nullptr, std::memory_order_acquire);
+            if (is_for_collector(classes[index].type, index)) {
+                while (dead != nullptr) {
+                    PyObject* following = next(dead);
+                    PyObject_GC_Del(dead);
+                    dead = following;
+                }
+                return;
+            }
             first[index] = dead;
             for (; dead != nullptr; dead = next(dead)) length[index]++;
         }
@@ -91,15 +122,6 @@ cdef extern from *:
     inline Lists& lists() noexcept { return all; }
     #endif
 
-    // Without the GIL the collector counts what is made for it, tracked or not, and walks over all of that; so what it
-    // need not know is made elsewhere. With the GIL an object of a class that it knows has a head for it anyway.
-    inline bool is_for_collector(PyTypeObject* type, int index) noexcept {
-    #ifdef Py_GIL_DISABLED
-        if (classes[index].untracked) return false;
-    #endif
-        return PyType_IS_GC(type);
-    }
-
     // Initialised, untracked, and with fields that hold anything.
     PyObject* make(PyTypeObject* type) noexcept {
         int index = index_of(type);
@@ -126,7 +148,7 @@ cdef extern from *:
         PyObject* object = static_cast<PyObject*>(memory);
         int index = index_of(Py_TYPE(object));
         Lists& mine = lists();
-        if (mine.length[index] < KEPT) {
+        if (mine.length[index] < KEPT && may_keep(object, index)) {
             next(object) = mine.first[index];
             mine.first[index] = object;
             mine.length[index]++;
