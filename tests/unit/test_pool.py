@@ -4,6 +4,8 @@ import asyncio
 import copy
 import gc
 import pickle
+import threading
+import time
 import types
 import weakref
 
@@ -507,6 +509,22 @@ class TestWaiting:
         waiting = waiting_thread(pool, timeout=HANG)
         lease.release()
         assert waiting.result() is obj
+        rests(pool)
+
+    def test_a_thread_that_has_waited_for_long_is_handed_what_comes_back(self):
+        pool, (lease,) = exhausted()
+        enough = threading.Event()
+
+        def keep():
+            with pool.acquire(timeout=HANG):
+                enough.wait(HANG)
+
+        waiting = waits_behind(pool, lambda: spawn(keep))
+        time.sleep(0.002)  # longer than its patience, whichever was drawn
+        lease.release()
+        assert pool.try_acquire() is None
+        enough.set()
+        waiting.result()
         rests(pool)
 
     def test_who_waits_is_served_in_turn(self):
