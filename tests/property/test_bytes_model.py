@@ -368,4 +368,4 @@ class BytesMutMachine(RuleBasedStateMachine):
 
 
 TestBytesMut = BytesMutMachine.TestCase
-TestBytesMut.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBytesMut.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)

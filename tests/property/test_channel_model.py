@@ -475,5 +475,5 @@ class ChannelMachine(WaitsMachine):
 
 TestChannelModel = ChannelMachine.TestCase
 TestChannelModel.settings = settings(
-    max_examples=200, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+    max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False
 )

@@ -239,4 +239,4 @@ class FloorMachine(WaitsMachine):
 
 
 TestFloorModel = FloorMachine.TestCase
-TestFloorModel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+TestFloorModel.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, report_multiple_bugs=False)

@@ -313,4 +313,4 @@ class MapMachine(RuleBasedStateMachine):
 
 
 TestMapModel = MapMachine.TestCase
-TestMapModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestMapModel.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)

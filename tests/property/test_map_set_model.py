@@ -244,4 +244,4 @@ class SetMachine(RuleBasedStateMachine):
 
 
 TestSetModel = SetMachine.TestCase
-TestSetModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestSetModel.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)

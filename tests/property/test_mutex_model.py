@@ -212,4 +212,4 @@ class MutexMachine(RuleBasedStateMachine):
 
 
 TestMutexModel = MutexMachine.TestCase
-TestMutexModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestMutexModel.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)

@@ -168,5 +168,5 @@ class PoolMachine(RuleBasedStateMachine):
             lease.detach()
 
 
-PoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+PoolMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestPool = PoolMachine.TestCase

@@ -435,4 +435,4 @@ class RWLockMachine(WaitsMachine):
 
 
 TestRWLockModel = RWLockMachine.TestCase
-TestRWLockModel.settings = settings(max_examples=200, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+TestRWLockModel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
