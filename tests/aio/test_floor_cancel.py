@@ -481,6 +481,21 @@ class TestTimers:
 
         run(main(), loop_name)
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_earliest_is_next_whatever_comes_and_ends(self, seed, loop_name):
+        rng = random.Random(seed)
+
+        async def main():
+            loop, gate, waits = asyncio.get_running_loop(), probe.Gate(), {}
+            for place in rng.sample(range(200), 200):
+                waits[place] = suspended(gate, timeout=HANG * (1 + place))
+                assert probe.next_to_expire(loop) is waits[min(waits)].coroutine
+            for place in rng.sample(range(200), 200):
+                waits.pop(place).close()
+                assert probe.next_to_expire(loop) is (waits[min(waits)].coroutine if waits else None)
+
+        run(main(), loop_name)
+
     def test_a_timer_that_cannot_be_set_leaves_nothing(self, loop_name):
         async def main():
             loop = asyncio.get_running_loop()
