@@ -37,7 +37,7 @@ __all__ = [
 HANG = 30.0
 """Seconds after which a wait is a hang."""
 
-RACES = int(os.environ.get("FERRULE_RACES", "2000"))
+RACES = int(os.environ.get("FERRULE_RACES", "1000"))
 """How often an outcomes test races; the environment lowers it where the interpreter is slow (under a sanitizer)."""
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
