@@ -43,8 +43,9 @@ class Database:
             connection.executemany("INSERT INTO words VALUES (?)", [(_key(word),) for word in sample.expected])
 
     def connect(self) -> Any:
-        self.connections.append(self._open(self._path))
-        return self.connections[-1]
+        connection = self._open(self._path)
+        self.connections.append(connection)  # that of another thread may be the last one by now
+        return connection
 
     def disconnect(self) -> int:
         """Closes what is open; how many connections there have been."""
