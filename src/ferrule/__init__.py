@@ -5,6 +5,7 @@ of an async one, so threads and tasks of any number of event loops meet in one q
 
     bounded, unbounded
                 channels between threads and tasks in any combination, with back-pressure and disconnection
+    select      one wait on many channels, of which one has its effect; with timers: after, at, tick, never
     Bytes, BytesMut, Reader
                 slices of shared memory, a buffer that splits and rejoins without copying, and a cursor over both
     ConcurrentMap, ConcurrentSet, FrozenMap
@@ -20,7 +21,21 @@ of an async one, so threads and tasks of any number of event loops meet in one q
 
 from . import aio, debug
 from .buffer import Bytes, BytesMut, Reader
-from .channel import Permit, Receiver, Sender, WeakSender, bounded, unbounded
+from .channel import (
+    Permit,
+    Receiver,
+    Selected,
+    Sender,
+    WeakSender,
+    after,
+    at,
+    bounded,
+    never,
+    select,
+    tick,
+    try_select,
+    unbounded,
+)
 from .concurrent_map import ABORT, REMOVE, ConcurrentMap, ConcurrentSet, Entries, Entry, FrozenMap
 from .errors import (
     MISSING,
@@ -88,6 +103,7 @@ __all__ = [
     "ReadGuard",
     "Reader",
     "Receiver",
+    "Selected",
     "Sender",
     "Timeout",
     "UpgradableGuard",
@@ -95,9 +111,15 @@ __all__ = [
     "WouldDeadlock",
     "WriteGuard",
     "__version__",
+    "after",
     "aio",
     "allow_blocking",
+    "at",
     "bounded",
     "debug",
+    "never",
+    "select",
+    "tick",
+    "try_select",
     "unbounded",
 ]

@@ -15,6 +15,7 @@ one leave, and who has leave uses it or passes it on by the same rule.
 The flavours and the rules of disconnection follow crossbeam-channel; one queue for two kinds of waiter follows flume
 (both Rust).
 """
+import collections
 import types
 
 cimport cython
@@ -24,19 +25,29 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from ferrule._core.atomics cimport Shared, acq_rel, relaxed, release
+from ferrule._core.atomics cimport Shared, acq_rel, acquire, relaxed, release
 from ferrule._core.coroutine cimport new_coroutine
-from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_timeout
+from ferrule._core.deadline cimport (
+    NEVER,
+    SECOND,
+    deadline_after,
+    now,
+    parse_instant,
+    parse_span,
+    parse_timeout,
+)
 from ferrule._core.gc cimport (
     clear_slot,
     inquiry,
     replace_gc_slots,
     traverse_slot,
     traverseproc,
+    visit_raw,
     visitproc,
 )
 from ferrule._core.interrupt cimport AT_A_TIME, let_others_in
-from ferrule._core.latch cimport Latch
+from ferrule._core.latch cimport Latch, spin_pause
+from ferrule._core.memory cimport PyMem_Calloc, PyMem_Free
 from ferrule._core.owned cimport drop, move, release_shared, retain, take
 from ferrule._core.parking cimport (
     BUSY,
@@ -46,6 +57,8 @@ from ferrule._core.parking cimport (
     FRONT,
     HANDED,
     LINKED,
+    PARKED,
+    SPIN,
     TRY,
     Apart,
     Attempt,
@@ -64,11 +77,14 @@ from ferrule._core.parking cimport (
     give_up,
     length,
     link,
+    linked,
     new_operation,
     refresh,
+    unlink,
     visit_waiters,
     wait_in_thread,
     wake,
+    withdraw,
 )
 from ferrule._core.raised cimport KeepRaised, reraise, set_raised
 from ferrule._core.sealed cimport PyTypeObject, replace_new, seal
@@ -93,6 +109,19 @@ cdef enum Answer:           # of a locked section, besides the outcomes of an at
 
 cdef enum:
     UNINTERRUPTED = 128     # items that a task takes by `async for` or recv_many() before it lets its loop run once
+
+cdef enum ArmKind:
+    RECEIVES
+    SENDS
+    RESERVES
+
+cdef struct Arm:                # of a select; see channel_select.pxi. While it is linked, constant but for its node
+    Node node                   # the first field: whoever has the node has the arm
+    PyObject* channel
+    PyObject* end
+    PyObject* item              # what it sends; or the permit that it gives, a reference
+    PyObject* index             # its place among the arms, an int
+    ArmKind kind
 
 cdef struct Glance:             # a channel at one moment
     size_t count
@@ -119,7 +148,9 @@ cdef class _End             # declared here, defined below
 cdef class _Channel:
     """What all ends share."""
     cdef Py_ssize_t _capacity           # constant; 0: a rendezvous, PY_SSIZE_T_MAX: unbounded
-    cdef Shared[int] _has_met_tasks          # set under the latch, for good; see _is_among_threads()
+    cdef bint _is_timer                 # constant: its messages come of themselves; see channel_timers.pxi
+    cdef int64_t _period                # constant: a timer's; NEVER: it has one message
+    cdef Shared[int] _has_met_tasks     # set under the latch, for good; see _is_among_threads()
     # all else: under the latch
     cdef Latch _latch
     cdef Items _items                   # owned references
@@ -133,6 +164,8 @@ cdef class _Channel:
     cdef uint64_t _received
     cdef uint64_t _waits                # how often anyone had to queue
     cdef size_t _high_water
+    cdef int64_t _due                   # a timer's: the instant at which its next message is there
+    cdef double _time                   # that message
     cdef object _gc                     # makes the class one that the collector visits
 
     def __dealloc__(self):
@@ -183,12 +216,11 @@ cdef class _Channel:
             while count[0] < limit and self._take(items + count[0], woken):
                 count[0] += 1
             if count[0] == 0:
-                if self._reserved == 0 and self._closed:
-                    answer = CHANNEL_CLOSED
-                elif self._reserved == 0 and self._sender_count == 0:
-                    answer = NO_SENDERS
-                else:
-                    answer = self._wait_in(&self._receivers, node, place)
+                answer = self._is_over()
+                if answer == DONE:
+                    answer = _look_again(self, items, count) if self._is_timer else BUSY
+                    if answer == BUSY:
+                        answer = self._wait_in(&self._receivers, node, place)
         if answer > LINKED:
             self._give_leave(woken)     # this one may have had it
         self._latch.unlock()
@@ -289,7 +321,7 @@ cdef class _Channel:
             node = self._senders.head if end._sends else self._receivers.head
             while node != NULL:
                 following = node.next
-                if node.waiter.token == <uintptr_t><PyObject*>end:
+                if _end_at(node) == <PyObject*>end:
                     claim(node, CLAIMED, woken)
                 node = following
             if end._sends:
@@ -333,7 +365,7 @@ cdef class _Channel:
     cdef void _look_locked(self, _End end, Glance* seen) noexcept nogil:
         self._latch.lock()
         self._refresh()
-        seen.count = self._items.count
+        seen.count = self._items.count + _is_ripe(self)
         seen.reserved = self._reserved
         seen.is_open = end._open
         seen.closed = self._closed
@@ -352,6 +384,13 @@ cdef class _Channel:
         available = self._available()
         self._latch.unlock()
         return available
+
+    cdef int64_t _due_locked(self) noexcept nogil:
+        cdef int64_t due
+        self._latch.lock()
+        due = self._due
+        self._latch.unlock()
+        return due
 
     cdef bint _is_first_locked(self, _End end) noexcept nogil:
         """Whether nobody waits on this side, and a wait is not for a meeting."""
@@ -385,9 +424,19 @@ cdef class _Channel:
             return NO_RECEIVERS
         return DONE
 
+    cdef inline int _is_over(self) noexcept nogil:
+        """Why nothing will be received but what is there, or DONE."""
+        if not self._closed and self._sender_count or self._reserved:
+            return DONE
+        if self._closed:
+            return CHANNEL_CLOSED
+        if self._is_timer:
+            return DONE
+        return NO_SENDERS
+
     cdef inline size_t _available(self) noexcept nogil:
         """How many items can be taken at once: with no capacity those of the senders that wait, too."""
-        return self._items.count + (0 if self._capacity else <size_t>length(&self._senders))
+        return self._items.count + (0 if self._capacity else <size_t>length(&self._senders) + _is_ripe(self))
 
     cdef inline bint _has_room(self) noexcept nogil:
         return <Py_ssize_t>self._items.count + self._reserved < self._capacity
@@ -417,10 +466,12 @@ cdef class _Channel:
         return True
 
     cdef bint _take_from_sender(self, PyObject** item, WakeList* woken) noexcept nogil:
-        """The item of the first sender that can be claimed; it has sent it with that."""
+        """The item of the first sender that can be claimed; it has sent it with that. Or a timer's message."""
         cdef Node* node = self._senders.head
+        if _is_ripe(self):
+            return _take_message(self, item)
         while node != NULL:
-            item[0] = take(node.waiter.item)    # before the claim: one that was spinning may be gone right after it
+            item[0] = take(_item_at(node))      # before the claim: one that was spinning may be gone right after it
             if claim(node, HANDED, woken):
                 self._sent += 1
                 return True
@@ -514,6 +565,7 @@ cdef object _refusal(int answer, _End end, object item, Py_ssize_t sent):
 
 
 include "channel_faces.pxi"
+include "channel_timers.pxi"
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
@@ -525,6 +577,8 @@ cdef int _end_attempt(Waiter* waiter, int answer, WakeList* woken, PyObject* ite
     if answer <= LINKED:
         if answer == DONE:
             _was_worth_it(waiter)
+        elif (<_End><PyObject*>waiter.token)._channel._is_timer:
+            _look_again_at(waiter, (<_End><PyObject*>waiter.token)._channel._due_locked())
         return answer
     try:
         raise _refusal(answer, <_End><PyObject*>waiter.token, <object>item if item != NULL else MISSING, sent)
@@ -630,110 +684,7 @@ cdef bint _rests(Waiter* waiter) noexcept:
     return _has_taken_much(<_End>waiter.target)
 
 
-@cython.final
-cdef class _Batch:
-    """What recv_many() and the async send_many() keep between two attempts."""
-    cdef _End _end
-    cdef list _found        # recv_many(): what was received
-    cdef size_t _limit
-    cdef object _iterator   # send_many(): what is left to be sent
-    cdef Py_ssize_t _sent
-
-
-cdef int _attempt_recv_many(Waiter* waiter, Place place) noexcept:
-    cdef WakeList woken
-    cdef _Batch batch = <_Batch>waiter.target
-    cdef int answer
-    woken.head = woken.tail = NULL
-    waiter.token = <uintptr_t><PyObject*>batch._end
-    try:
-        answer = _fill(batch, &waiter.node, place, &woken)
-    except BaseException as error:      # no memory for the list; the leave that this one may have had goes on
-        batch._end._channel._pass_on_locked(&woken)
-        wake(&woken)
-        set_raised(error)
-        return FAILED
-    _count_taken(batch._end, answer, len(batch._found))
-    return _end_attempt(waiter, answer, &woken, NULL, 0)
-
-
-cdef int _fill(_Batch batch, Node* node, Place place, WakeList* woken) except -1:
-    """Receives what there is, at most as much as is wanted, into the list, which has places for it before it comes."""
-    cdef _Channel channel = batch._end._channel
-    cdef size_t room = min(batch._limit, max(channel._available_locked(), <size_t>1))
-    cdef size_t count
-    cdef int answer
-    batch._found = _places(room)
-    answer = channel._recv_locked(batch._end, items_of(batch._found), room, &count, node, place, woken)
-    _cut_off(batch._found, room, count)
-    return answer
-
-
-cdef list _places(size_t room):
-    """A list of None, for so many items."""
-    cdef list places = []
-    cdef size_t _place
-    for _place in range(room):      # one by one: see CPython's issue 118331
-        places.append(None)
-    return places
-
-
-cdef void _cut_off(list places, size_t room, size_t count) noexcept:
-    """The first places have items now; the others go. Without a call that could fail, which would lose the items."""
-    cdef size_t _place
-    for _place in range(room):
-        drop(Py_None)
-    set_size(places, count)
-
-
-cdef PyObject* _give_found(Waiter* waiter) noexcept:
-    return take(<PyObject*>(<_Batch>waiter.target)._found)
-
-
-cdef bint _rests_many(Waiter* waiter) noexcept:
-    return _has_taken_much((<_Batch>waiter.target)._end)
-
-
-cdef int _attempt_send_many(Waiter* waiter, Place place) noexcept:
-    """For a task. Its item is the one that comes next."""
-    cdef WakeList woken
-    cdef _Batch batch = <_Batch>waiter.target
-    cdef _End end = batch._end
-    cdef int answer
-    waiter.token = <uintptr_t><PyObject*>end
-    while True:
-        if waiter.item == NULL:
-            waiter.item = next_of(batch._iterator)
-            if waiter.item == NULL:
-                return FAILED if PyErr_Occurred() else DONE
-        woken.head = woken.tail = NULL
-        answer = end._channel._send_locked(end, waiter.item, &waiter.node, place, &woken)
-        if answer != DONE:
-            return _end_attempt(waiter, answer, &woken, waiter.item, batch._sent)
-        wake(&woken)
-        _was_worth_it(waiter)
-        _sent_one(waiter)
-        if batch._sent % AT_A_TIME == 0 and let_others_in() < 0:
-            return FAILED
-
-
-cdef bint _sent_one(Waiter* waiter) noexcept:
-    """The item has been sent; False: there may be more."""
-    cdef PyObject* item = waiter.item
-    (<_Batch>waiter.target)._sent += 1
-    waiter.item = NULL
-    drop(item)
-    return False
-
-
-cdef PyObject* _give_sent(Waiter* waiter) noexcept:
-    cdef object sent
-    try:
-        sent = (<_Batch>waiter.target)._sent
-        return take(<PyObject*>sent)
-    except BaseException as error:
-        set_raised(error)
-        return NULL
+include "channel_many.pxi"
 
 
 cdef bint _abandon(Waiter* waiter) noexcept nogil:
@@ -823,6 +774,9 @@ cdef Operation RECV_MANY = _operation(b"Receiver.recv_many", _attempt_recv_many,
 RECV_MANY.rests = _rests_many
 
 
+include "channel_select.pxi"
+
+
 # --- slots -----------------------------------------------------------------------------------------------------------
 
 cdef traverseproc _cython_traverse = traverse_slot(_Channel)
@@ -870,6 +824,8 @@ seal(Receiver)
 seal(AsyncReceiver)
 seal(WeakSender)
 seal(Permit)
+seal(SendArm)
+seal(_Select)
 replace_new(bounded, _make_bounded)
 replace_new(unbounded, _make_unbounded)
 replace_new(async_bounded, _make_async_bounded)

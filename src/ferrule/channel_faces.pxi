@@ -33,8 +33,7 @@ cdef class _Face:
     @property
     def is_disconnected(self):
         """Whether the other side is gone, or the channel is closed."""
-        cdef Glance seen = _look(self)
-        return bool(seen.closed or (seen.receivers if self._end._sends else seen.senders) == 0)
+        return _is_cut_off(self, _look(self))
 
     @property
     def is_empty(self):
@@ -45,12 +44,12 @@ cdef class _Face:
     def is_full(self):
         """Whether there is no free slot; always so with no capacity."""
         cdef Glance seen = _look(self)
-        return <Py_ssize_t>seen.count + seen.reserved >= self._channel._capacity
+        return <Py_ssize_t>seen.count + seen.reserved >= _capacity_of(self)
 
     @property
     def capacity(self):
         """How many items may be queued; None: any number; 0: a send waits for a receiver."""
-        return None if self._channel._capacity == PY_SSIZE_T_MAX else self._channel._capacity
+        return None if self._channel._capacity == PY_SSIZE_T_MAX else _capacity_of(self)
 
     @property
     def sender_count(self):
@@ -100,11 +99,11 @@ cdef class _Face:
         cdef Glance seen = _look(self)
         if not seen.is_open:
             state = "closed"
-        elif seen.closed or (seen.receivers if self._end._sends else seen.senders) == 0:
+        elif _is_cut_off(self, seen):
             state = "disconnected"
         else:
             state = "open"
-        of = "" if self._channel._capacity == PY_SSIZE_T_MAX else f" of {self._channel._capacity}"
+        of = "" if self.capacity is None else f" of {self.capacity}"
         return f"<{_name_of(self)} {state}, {seen.count}{of} items at {<uintptr_t><PyObject*>self:#x}>"
 
     def __reduce__(self):
@@ -120,6 +119,17 @@ cdef Glance _look(_Face face) noexcept:
     cdef Glance seen
     face._channel._look_locked(face._end, &seen)
     return seen
+
+
+cdef bint _is_cut_off(_Face face, Glance seen) noexcept:
+    """Whether the other side is gone; a timer has none that could go."""
+    if face._end._sends:
+        return seen.closed or seen.receivers == 0
+    return seen.closed or (seen.senders == 0 and not face._channel._is_timer)
+
+
+cdef Py_ssize_t _capacity_of(_Face face) noexcept:
+    return 1 if face._channel._is_timer else face._channel._capacity
 
 
 # --- senders ---------------------------------------------------------------------------------------------------------
@@ -153,6 +163,15 @@ cdef class _SendFace(_Face):
         if answer != DONE:
             raise _refusal(answer, self._end, item, 0)
         return move(displaced) if displaced != NULL else default
+
+    def sending(self, item, /):
+        """An arm for select() that sends the item. Nothing is sent before it is selected."""
+        return _new_arm(self, SENDS, item)
+
+    def reserving(self):
+        """An arm for select() that gives a Permit to a free slot, as reserve(). ValueError with no capacity."""
+        _refuse_rendezvous(self)
+        return _new_arm(self, RESERVES, MISSING)
 
     def downgrade(self):
         """A WeakSender: it does not keep the channel open."""
@@ -633,9 +652,14 @@ cdef class Permit:
 
 
 cdef Permit _new_permit(_Face face):
+    _refuse_rendezvous(face)
+    return Permit.__new__(Permit)
+
+
+cdef int _refuse_rendezvous(_Face face) except -1:
     if face._channel._capacity == 0:
         raise ValueError("a channel with no capacity has no slots to be reserved")
-    return Permit.__new__(Permit)
+    return 0
 
 
 cdef int _spend_permit(Permit permit) except -1:

@@ -101,6 +101,7 @@ WAITS = {
         state=lambda tx: (tx.stats(), tx._state()),
         waiting={"send": (1,), "send_many": ([1],), "reserve": ()},
         plain={"try_send": (1,), "force_send": (1,), "downgrade": (), "same_channel": (channel()[0],)}
+        | {"sending": (1,), "reserving": ()}
         | dict.fromkeys(ENDS, ()),
     ),
     aio.Receiver: Waits(

@@ -21,6 +21,7 @@ from tests.support.race import outcome, run_together
 from tests.support.two_threads import Run, Use
 from tests.support.uses_of_bytes import BYTES_USES
 from tests.support.uses_of_pool import POOL_USES
+from tests.support.uses_of_select import SELECT_USES, give_back
 
 PUBLIC = {
     f"{module.__name__}.{name}": cls
@@ -509,6 +510,8 @@ SENDER = Use(
         "send_many": lambda h, _: h.tx.send_many([1, 2], timeout=SHORT),
         "reserve": lambda h, _: h.permit(),
         "downgrade": lambda h, _: h.tx.downgrade(),
+        "sending": lambda h, _: ferrule.select(h.tx.sending(1), h.rx, timeout=SHORT),
+        "reserving": lambda h, _: give_back(ferrule.try_select(h.tx.reserving())),
         "aio": lambda h, _: h.tx.aio,
         "recv": lambda h, _: h.rx.recv(timeout=SHORT),
         "with": lambda h, _: sync_with(h.tx.clone()),
@@ -543,6 +546,8 @@ ASYNC_SENDER = Use(
         "send_many": lambda h, run: run(h.tx.send_many([1, 2], timeout=SHORT)),
         "reserve": lambda h, run: run(h.async_permit()),
         "downgrade": lambda h, _: h.tx.downgrade(),
+        "sending": lambda h, run: run(aio.select(h.tx.sending(1), h.rx, timeout=SHORT)),
+        "reserving": lambda h, _: give_back(aio.try_select(h.tx.reserving())),
         "sync": lambda h, _: h.tx.sync,
         "recv": lambda h, run: run(h.rx.recv(timeout=SHORT)),
         "with": lambda h, run: run(with_block(h.tx.clone())),
@@ -783,6 +788,7 @@ USES = (
     | RWLOCK_USES
     | BYTES_USES
     | POOL_USES
+    | SELECT_USES
 )
 
 

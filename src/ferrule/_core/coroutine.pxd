@@ -28,7 +28,7 @@ cdef class Alarms:
     cdef void _sift_up(self, Py_ssize_t place, PyObject* coroutine) noexcept nogil
     cdef void _sift_down(self, Py_ssize_t place, PyObject* coroutine) noexcept nogil
     cdef PyObject* _take(self, Py_ssize_t place) noexcept nogil
-    cdef bint _add_locked(self, PyObject* coroutine) noexcept nogil
+    cdef bint _set_locked(self, PyObject* coroutine, int64_t instant) noexcept nogil
     cdef PyObject* _remove_locked(self, PyObject* coroutine) noexcept nogil
     cdef PyObject* _pop_due_locked(self, int64_t instant) noexcept nogil
     cdef int64_t _earliest_locked(self) noexcept nogil
@@ -39,7 +39,8 @@ cdef class Coroutine:
     cdef Waiter _waiter
     cdef Shared[int] _state     # which transition is whose: coroutine.pyx
     cdef Shared[int] _expired   # the deadline has passed
-    cdef Py_ssize_t _alarm      # its place among the loop's Alarms, or 0; under their latch
+    cdef Py_ssize_t _alarm      # its place among the loop's Alarms, or 0; under their latch, as the next
+    cdef int64_t _alarm_at      # the instant that was set last, or 0; by the owner
     cdef Shared[int] _missed    # a delivery came while another thread had the object; see _resolve()
     cdef Shared[int] _keeps_item    # `async with` on this object: the item outlives the operation
     cdef Suspension _suspension     # replaced by the owner, in a critical section; read by others in one

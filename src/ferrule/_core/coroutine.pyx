@@ -42,7 +42,7 @@ from ferrule._core.gc cimport (
     visitproc,
 )
 from ferrule._core.memory cimport PyMem_Free, PyMem_Realloc
-from ferrule._core.owned cimport move, swap, take
+from ferrule._core.owned cimport move, release_shared, retain, swap, take
 from ferrule._core.parking cimport (
     BACK,
     BUSY,
@@ -387,7 +387,7 @@ cdef int _after_claim(Coroutine self) noexcept:
     how = spend(waiter)
     if how == HANDED:
         return DONE
-    if how == CLAIMED or not self._expired.load(relaxed):
+    if how == CLAIMED or waiter.due != 0 or not self._expired.load(relaxed):
         waiter.waited = how == CLAIMED
         outcome = waiter.operation.attempt(waiter, TRY)
         if outcome != BUSY:
@@ -458,12 +458,12 @@ cdef int _prepare(Coroutine self) except -1:
         waiter.patience = draw_patience(now())
         if waiter.deadline == 0:
             waiter.deadline = deadline_after(waiter.timeout)
-        if waiter.deadline != NEVER:
-            _set_alarm(self, suspension.mailbox)
         with cython.critical_section(self):
             self._suspension = suspension
     elif loop is not suspension.loop:
         raise RuntimeError(f"'{self._name()}' waits in another event loop")
+    if waiter.deadline != NEVER or waiter.due != 0:
+        _set_alarm(self, suspension.mailbox)
     _set_future(self, loop.create_future())
     suspension.mailbox.thread.store(owner_thread(), relaxed)
     return 0
@@ -606,7 +606,7 @@ cdef void _end_suspension(Coroutine self) noexcept:
     keep.set_aside()
     with cython.critical_section(self):
         self._suspension = None
-    if self._waiter.timeout != NEVER and suspension.mailbox.alarms is not None:
+    if self._alarm_at != 0 and suspension.mailbox.alarms is not None:
         Py_XDECREF((<Alarms>suspension.mailbox.alarms)._remove_locked(<PyObject*>self))
 
 
@@ -646,9 +646,10 @@ cdef void _resolve(Coroutine self) noexcept:
 
 
 cdef void expire(Coroutine self) noexcept:
-    """The deadline has passed; in the loop's thread."""
+    """The deadline has passed, or it is due before; in the loop's thread."""
     # If the waiter has been claimed, its retry comes first, and the time is up if that finds it BUSY.
-    self._expired.store(True, relaxed)
+    if self._waiter.deadline <= self._alarm_at:
+        self._expired.store(True, relaxed)
     if self._state.load(acquire) == SUSPENDED and _abandon(self):
         _resolve(self)
 

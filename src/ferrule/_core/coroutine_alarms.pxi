@@ -1,13 +1,13 @@
-"""The deadlines of coroutines that wait; part of coroutine.pyx."""
+"""The instants at which coroutines that wait are to do something of themselves; part of coroutine.pyx."""
 
 
 @cython.final
 cdef class Alarms:
-    """The deadlines of the coroutines that wait in one event loop: a binary heap, and one timer of the loop for all.
+    """When to call the coroutines that wait in one event loop: a binary heap, and one timer of the loop for all.
 
-    A timer of the loop for each would cost more than the rest of its wait. The one that there is calls at the earliest
-    deadline or before: a wait that ends leaves it as it is, so the usual wait, which ends in time, costs two changes of
-    the heap. O(log waits).
+    That is at the deadline, or when what is waited for may come of itself. A timer of the loop for each would cost more
+    than the rest of its wait. The one that there is calls at the earliest instant or before: a wait that ends leaves it
+    as it is, so the usual wait, which ends in time, costs two changes of the heap. O(log waits).
     """
 
     def __cinit__(self, loop):
@@ -29,7 +29,7 @@ cdef class Alarms:
         self._see_to_timer()
 
     cdef int _see_to_timer(self) except -1:
-        """Has the timer call at the earliest deadline, if it does not call before."""
+        """Has the timer call at the earliest instant, if it does not call before."""
         cdef int64_t earliest = self._earliest_locked()
         if earliest < self._due:
             timer = self._loop.call_later(<double>max(earliest - now(), 0) / SECOND, self)
@@ -39,24 +39,31 @@ cdef class Alarms:
             self._due = earliest
         return 0
 
-    cdef bint _add_locked(self, PyObject* coroutine) noexcept nogil:
-        """Takes a reference; False without memory."""
+    cdef bint _set_locked(self, PyObject* coroutine, int64_t instant) noexcept nogil:
+        """Has the coroutine called at the instant, and at no other. Takes a reference; False without memory."""
         cdef Py_ssize_t room
         cdef PyObject** heap
-        cdef bint added
+        cdef bint is_set
         self._latch.lock()
+        if (<Coroutine>coroutine)._alarm != 0:
+            coroutine = self._take((<Coroutine>coroutine)._alarm)
+        else:
+            retain(coroutine)
         if self._count + 1 >= self._room:
             room = 2 * self._room + 8
             heap = <PyObject**>PyMem_Realloc(self._heap, room * sizeof(PyObject*))
             if heap != NULL:
                 self._heap = heap
                 self._room = room
-        added = self._count + 1 < self._room
-        if added:
+        is_set = self._count + 1 < self._room
+        if is_set:
             self._count += 1
-            self._sift_up(self._count, take(coroutine))
+            (<Coroutine>coroutine)._alarm_at = instant
+            self._sift_up(self._count, coroutine)
+        else:
+            release_shared(coroutine)       # its caller has another
         self._latch.unlock()
-        return added
+        return is_set
 
     cdef PyObject* _remove_locked(self, PyObject* coroutine) noexcept nogil:
         """The reference that the heap had, or NULL."""
@@ -70,7 +77,7 @@ cdef class Alarms:
     cdef PyObject* _pop_due_locked(self, int64_t instant) noexcept nogil:
         cdef PyObject* due = NULL
         self._latch.lock()
-        if self._count != 0 and _deadline_of(self._heap[1]) <= instant:
+        if self._count != 0 and _instant_of(self._heap[1]) <= instant:
             due = self._take(1)
         self._latch.unlock()
         return due
@@ -79,7 +86,7 @@ cdef class Alarms:
         cdef int64_t earliest = NEVER
         self._latch.lock()
         if self._count != 0:
-            earliest = _deadline_of(self._heap[1])
+            earliest = _instant_of(self._heap[1])
         self._latch.unlock()
         return earliest
 
@@ -90,7 +97,7 @@ cdef class Alarms:
         (<Coroutine>coroutine)._alarm = place
 
     cdef void _sift_up(self, Py_ssize_t place, PyObject* coroutine) noexcept nogil:
-        while place > 1 and _deadline_of(coroutine) < _deadline_of(self._heap[place // 2]):
+        while place > 1 and _instant_of(coroutine) < _instant_of(self._heap[place // 2]):
             self._put(place, self._heap[place // 2])
             place //= 2
         self._put(place, coroutine)
@@ -99,9 +106,9 @@ cdef class Alarms:
         cdef Py_ssize_t child
         while 2 * place <= self._count:
             child = 2 * place
-            if child < self._count and _deadline_of(self._heap[child + 1]) < _deadline_of(self._heap[child]):
+            if child < self._count and _instant_of(self._heap[child + 1]) < _instant_of(self._heap[child]):
                 child += 1
-            if _deadline_of(coroutine) <= _deadline_of(self._heap[child]):
+            if _instant_of(coroutine) <= _instant_of(self._heap[child]):
                 break
             self._put(place, self._heap[child])
             place = child
@@ -114,7 +121,7 @@ cdef class Alarms:
         self._count -= 1
         (<Coroutine>taken)._alarm = 0
         if taken != last:
-            if place > 1 and _deadline_of(last) < _deadline_of(self._heap[place // 2]):
+            if place > 1 and _instant_of(last) < _instant_of(self._heap[place // 2]):
                 self._sift_up(place, last)
             else:
                 self._sift_down(place, last)
@@ -125,17 +132,20 @@ cdef class Alarms:
         PyMem_Free(self._heap)
 
 
-cdef inline int64_t _deadline_of(PyObject* coroutine) noexcept nogil:
-    return (<Coroutine>coroutine)._waiter.deadline
+cdef inline int64_t _instant_of(PyObject* coroutine) noexcept nogil:
+    return (<Coroutine>coroutine)._alarm_at
 
 
 cdef int _set_alarm(Coroutine self, Mailbox mailbox) except -1:
-    """Has expire() called at the deadline."""
+    """Has expire() called at the deadline, or when it is due before."""
+    cdef int64_t instant = self._waiter.deadline
     cdef Alarms alarms
+    if self._waiter.due != 0:
+        instant = min(instant, self._waiter.due)
     if mailbox.alarms is None:
         mailbox.alarms = Alarms.__new__(Alarms, mailbox.loop)
     alarms = mailbox.alarms
-    if not alarms._add_locked(<PyObject*>self):
+    if not alarms._set_locked(<PyObject*>self, instant):
         raise MemoryError
     try:
         alarms._see_to_timer()

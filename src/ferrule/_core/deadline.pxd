@@ -32,24 +32,37 @@ cdef enum:
     MILLISECOND = 1_000_000
 
 
-cdef inline int64_t parse_seconds(object timeout) except -1:
-    """The nanoseconds of a timeout in seconds, rounded up; NEVER from 292 years on."""
+cdef inline int64_t parse_span(object span, str name) except -1:
+    """The nanoseconds of an argument in seconds, rounded up; NEVER from 292 years on. `name` is for messages."""
     cdef double seconds
-    if PyFloat_Check(timeout):
-        seconds = PyFloat_AS_DOUBLE(timeout)
-    elif PyIndex_Check(timeout):
-        timeout = PyNumber_Index(timeout)
-        if timeout > 9_000_000_000:
+    if PyFloat_Check(span):
+        seconds = PyFloat_AS_DOUBLE(span)
+    elif PyIndex_Check(span):
+        span = PyNumber_Index(span)
+        if span > 9_000_000_000:
             return NEVER
-        seconds = -1.0 if timeout < 0 else timeout
+        seconds = -1.0 if span < 0 else span
     else:
-        raise TypeError(f"timeout must be None or seconds as int or float, not {type(timeout).__name__}")
+        what = "None or seconds" if name == "timeout" else "seconds"
+        raise TypeError(f"{name} must be {what} as int or float, not {type(span).__name__}")
     if seconds != seconds:
-        raise ValueError("timeout must not be NaN")
+        raise ValueError(f"{name} must not be NaN")
     if seconds < 0:
-        raise ValueError(f"timeout must not be negative: {timeout}")
+        raise ValueError(f"{name} must not be negative: {span}")
     seconds = ceil(seconds * SECOND)
     return <int64_t>seconds if seconds < 9.2e18 else NEVER
+
+
+cdef inline int64_t parse_seconds(object timeout) except -1:
+    """The nanoseconds of a timeout in seconds."""
+    return parse_span(timeout, "timeout")
+
+
+cdef inline int64_t parse_instant(object instant) except -1:
+    """An instant of time.monotonic() as one of now(), rounded up; what lies before its beginning is that."""
+    if (PyFloat_Check(instant) or PyIndex_Check(instant)) and instant < 0:
+        return 0
+    return parse_span(instant, "instant")
 
 
 cdef inline int64_t parse_timeout(object timeout) except -1:

@@ -5,5 +5,6 @@ The caller has a thread state. "nogil" says only that nothing in Python is calle
 
 cdef extern from "Python.h":
     void* PyMem_Malloc(size_t) noexcept nogil
+    void* PyMem_Calloc(size_t, size_t) noexcept nogil
     void* PyMem_Realloc(void*, size_t) noexcept nogil
     void PyMem_Free(void*) noexcept nogil

@@ -14,9 +14,11 @@ happen once, whatever races: a notifier, a timeout, a signal, a cancellation, an
     CLAIMED, HANDED -> SPENT         the owner uses the permission or passes it on; an exchange, so once
 
 I1  A thread that was claimed from PARKED consumes its token before its frame dies or its parked lock is used again.
-I2  A node is linked if and only if its waiter's claim word is SPIN or PARKED.
+I2  A node is linked if and only if its waiter's claim word is SPIN or PARKED. One of several nodes of a waiter may stay
+    linked after that, until the waiter leaves its queues; a claim that meets it there unlinks it and marks it as lost.
 I3  The queue holds one reference to a waiting coroutine. A claim moves it to the wake list, then the mailbox; it is
-    dropped in the loop.
+    dropped in the loop. Several queues that hold one waiter hold its `holder` instead, each of them, and that holds the
+    coroutine.
 
 What follows is inline, `noexcept nogil`, and called under the latch of the object that has the queue.
 """
@@ -54,6 +56,8 @@ cdef struct Node:               # one registration of a waiter with one object; 
     Node* next
     WaitQueue* queue            # where it is linked, or NULL
     Waiter* waiter
+    PyObject* holder            # of one of several nodes of a task: what the queue refers to; else NULL
+    bint lost                   # a claim by this node found its waiter claimed already, or giving up
 
 cdef struct WaitQueue:          # embedded in the object that is waited for; all fields under its latch
     Node* head
@@ -63,6 +67,7 @@ cdef struct WaitQueue:          # embedded in the object that is waited for; all
 ctypedef int (*Attempt)(Waiter*, Place) noexcept
 ctypedef bint (*Abandon)(Waiter*) noexcept
 ctypedef void (*PassOn)(Waiter*, int how, WakeList*) noexcept
+ctypedef void (*Leave)(Waiter*) noexcept
 ctypedef bint (*Handed)(Waiter*) noexcept
 ctypedef bint (*Lets)(Waiter*) noexcept
 ctypedef PyObject* (*Result)(Waiter*) noexcept
@@ -82,8 +87,9 @@ cdef struct Operation:          # what is being waited for: a static table for e
     Abandon abandon
     # A claimed (how = CLAIMED or HANDED) waiter will not use what it got: to the next one.
     PassOn pass_on
-    # It was handed something, and leaves other queues that it is in; False: it wants more, and tries again. NULL: that
-    # is all it wanted, and it is in no other queue.
+    # It was claimed by one of its nodes, and leaves the queues that the others are in. NULL: it has one node.
+    Leave leave_queues
+    # It was handed something; False: it wants more, and tries again. NULL: that is all it wanted.
     Handed handed
     # What the finished operation gives, a new reference; NULL: an exception is set and the effect is undone.
     Result result
@@ -124,6 +130,7 @@ cdef struct Waiter:
     PyObject* context           # the task's context, or NULL for a thread; kept alive by the item or the suspension
     int64_t timeout             # nanoseconds, 0 or NEVER
     int64_t deadline            # an instant of now(), or NEVER
+    int64_t due                 # the instant at which what it waits for may come of itself, so that it looks; or 0
     bint spins                  # a thread's: looks at the claim word for a while before it sleeps
     int64_t patience            # the instant from which the object is handed over rather than released
     uint64_t generation         # of the process in which it was linked
@@ -157,6 +164,7 @@ cdef inline Operation new_operation(
     operation.attempt = attempt
     operation.abandon = abandon
     operation.pass_on = pass_on
+    operation.leave_queues = NULL
     operation.handed = NULL
     operation.result = result
     operation.expire = expire
@@ -237,6 +245,7 @@ cdef inline bint claim(Node* node, Claim how, WakeList* woken) noexcept nogil:
         return True
     seen = PARKED
     if not waiter.claim.compare_exchange_strong(seen, how, acq_rel, relaxed):
+        node.lost = True
         return False
     waiter.next = NULL
     if woken.tail != NULL:
@@ -294,19 +303,24 @@ cdef inline bint must_act(Waiter* waiter, uint64_t thread, PyObject* context) no
 
 
 cdef inline int visit_waiters(WaitQueue* queue, visitproc visit, void* arg) noexcept:
-    """For tp_traverse: the coroutines that wait."""
+    """For tp_traverse: the coroutines that wait, or what holds them."""
     cdef Node* node = queue.head if queue.generation == generation else NULL
     cdef int stopped = 0
     while node != NULL and not stopped:
-        stopped = visit_raw(node.waiter.task, visit, arg)
+        stopped = visit_raw(node.waiter.task if node.holder == NULL else node.holder, visit, arg)
         node = node.next
     return stopped
 
 
+cdef inline bint withdraw(Waiter* waiter) noexcept nogil:
+    """SPIN or PARKED -> SPENT; False if it was claimed."""
+    cdef int seen = waiter.claim.load(relaxed)
+    return (seen == SPIN or seen == PARKED) and waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, acquire)
+
+
 cdef inline bint give_up(Waiter* waiter) noexcept nogil:
     """SPIN or PARKED -> SPENT, for a waiter with one node, which is unlinked; False if it was claimed."""
-    cdef int seen = waiter.claim.load(relaxed)
-    if seen != SPIN and seen != PARKED or not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, acquire):
+    if not withdraw(waiter):
         return False
     if linked(&waiter.node):
         unlink(&waiter.node)
@@ -317,6 +331,8 @@ cdef inline bint give_up(Waiter* waiter) noexcept nogil:
 cdef inline int spend(Waiter* waiter) noexcept:
     """CLAIMED or HANDED -> SPENT, by the owner, to use what it got: which it was, and CLAIMED if it wants more."""
     cdef int how = waiter.claim.exchange(SPENT, acq_rel)
+    if waiter.operation.leave_queues != NULL and (how == CLAIMED or how == HANDED):
+        waiter.operation.leave_queues(waiter)
     if how == HANDED and waiter.operation.handed != NULL and not waiter.operation.handed(waiter):
         return CLAIMED
     return how

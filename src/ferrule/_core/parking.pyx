@@ -133,7 +133,7 @@ cdef enum Sleep:
     TOKEN           # claimed, and the token consumed if one was sent
     TIMED_OUT
     INTERRUPTED
-    RECALLED        # by its own thread: it is to leave the queue
+    RECALLED        # by its own thread: it is to leave the queue, and to try again
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------
@@ -324,18 +324,20 @@ cdef int _raise_at_end(PyObject* raised, int outcome) noexcept:
 
 
 cdef Sleep _sleep(Waiter* waiter, bint spins) noexcept:
-    """Sleeps, without the GIL, until the waiter is claimed, its deadline passes, or a signal arrives."""
+    """Sleeps, without the GIL, until the waiter is claimed or due, its deadline passes, or a signal arrives."""
+    cdef bint looks_again = waiter.due != 0 and waiter.due <= waiter.deadline
+    cdef int64_t end = waiter.due if looks_again else waiter.deadline
     cdef int64_t left
     cdef long long microseconds = -1
     cdef PyLockStatus status
     cdef int seen = SPIN
     if spins:
         with nogil:
-            _spin(waiter)
+            _spin(waiter, end)
         if not waiter.claim.compare_exchange_strong(seen, PARKED, acq_rel, acquire):
             return TOKEN    # claimed while it was spinning: no token comes
-    if waiter.deadline != NEVER:
-        left = waiter.deadline - now()
+    if end != NEVER:
+        left = end - now()
         microseconds = (left + 999) // 1000 if left > 0 else 0
     register_sleeper(waiter)
     with nogil:
@@ -343,11 +345,13 @@ cdef Sleep _sleep(Waiter* waiter, bint spins) noexcept:
     unregister_sleeper(waiter)
     if status == PyLockStatus.PY_LOCK_ACQUIRED:
         return TOKEN
-    return INTERRUPTED if status == PyLockStatus.PY_LOCK_INTR else TIMED_OUT
+    if status == PyLockStatus.PY_LOCK_INTR:
+        return INTERRUPTED
+    return RECALLED if looks_again else TIMED_OUT
 
 
-cdef void _spin(Waiter* waiter) noexcept nogil:
-    """Looks at the claim word for a while, and lets threads that have more to do have the CPU."""
+cdef void _spin(Waiter* waiter, int64_t end) noexcept nogil:
+    """Looks at the claim word for a while, at most until `end`, and lets threads with more to do have the CPU."""
     cdef int64_t begin = now()
     cdef int _look
     while True:
@@ -358,7 +362,7 @@ cdef void _spin(Waiter* waiter) noexcept nogil:
                 return
             spin_pause()
         yield_cpu()
-        if now() - begin >= SPIN_TIME or now() >= waiter.deadline:
+        if now() - begin >= SPIN_TIME or now() >= end:
             return
 
 

@@ -6,11 +6,32 @@
 
 from ..channel import AsyncReceiver as Receiver
 from ..channel import AsyncSender as Sender
+from ..channel import async_after as after
+from ..channel import async_at as at
 from ..channel import async_bounded as bounded
+from ..channel import async_never as never
+from ..channel import async_select as select
+from ..channel import async_tick as tick
 from ..channel import async_unbounded as unbounded
+from ..channel import try_select
 from ..mutex import AsyncCondition as Condition
 from ..mutex import AsyncMutex as Mutex
 from ..pool import AsyncPool as Pool
 from ..rwlock import AsyncRWLock as RWLock
 
-__all__ = ["Condition", "Mutex", "Pool", "RWLock", "Receiver", "Sender", "bounded", "unbounded"]
+__all__ = [
+    "Condition",
+    "Mutex",
+    "Pool",
+    "RWLock",
+    "Receiver",
+    "Sender",
+    "after",
+    "at",
+    "bounded",
+    "never",
+    "select",
+    "tick",
+    "try_select",
+    "unbounded",
+]
