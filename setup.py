@@ -11,7 +11,17 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ["_core.parking", "_core.coroutine", "mutex", "concurrent_map", "channel", "rwlock", "buffer", "pool"]
+MODULES = [
+    "_core.parking",
+    "_core.coroutine",
+    "mutex",
+    "concurrent_map",
+    "channel",
+    "rwlock",
+    "buffer",
+    "pool",
+    "dropin._queues",
+]
 if os.environ.get("FERRULE_PROBE") == "1":
     MODULES.append("_core.probe")
 

@@ -57,6 +57,11 @@ def _channel(title: str, scenario: str, threads: int, beat: dict[str, tuple[str,
     return Target(title, "channel", scenario, threads, CHANNEL, beat)
 
 
+def _queues(title: str, scenario: str, threads: int, face: str, name: str, factor: float) -> Target:
+    """A drop-in beside its original, the same on both interpreters."""
+    return Target(title, "queues", scenario, threads, f"ferrule.dropin.{face}.{name}", _than(f"{face}.{name}", factor))
+
+
 RWLOCK = "ferrule.RWLock"
 
 
@@ -191,6 +196,11 @@ TARGETS = [
         2,
         _than("ferrule channel, unbounded", 0.5),
     ),
+    _queues("drop-in Queue in one thread", "queue_seq", 1, "queue", "Queue", 10.0),
+    _queues("drop-in SimpleQueue in one thread", "simplequeue_seq", 1, "queue", "SimpleQueue", 1.0),
+    _queues("drop-in SimpleQueue 1 to 1", "simplequeue_spsc", 2, "queue", "SimpleQueue", 1.0),
+    _queues("drop-in asyncio Queue in one task", "asyncio_queue_seq", 1, "asyncio", "Queue", 2.5),
+    _queues("drop-in asyncio Queue task to task, maxsize 100", "asyncio_queue_spsc_100", 1, "asyncio", "Queue", 2.5),
     _rwlock(
         "RWLock, `read()` and `release()`, 1 thread",
         "read_release",

@@ -17,6 +17,7 @@ of an async one, so threads and tasks of any number of event loops meet in one q
     errors      what ferrule raises; every error carries what would be lost
     aio         the async faces under the same names
     debug       who waits for whom: deadlocks()
+    dropin      the queues of queue and of asyncio, by a change of the import
 """
 
 from . import aio, debug

@@ -17,15 +17,18 @@ import pytest
 
 import ferrule
 from ferrule import Timeout, aio
+from ferrule.dropin import asyncio as dropin_asyncio
+from ferrule.dropin import queue as dropin_queue
 from tests.support.race import outcome, run_together
 from tests.support.two_threads import Run, Use
 from tests.support.uses_of_bytes import BYTES_USES
 from tests.support.uses_of_pool import POOL_USES
+from tests.support.uses_of_queues import QUEUE_USES
 from tests.support.uses_of_select import SELECT_USES, give_back
 
 PUBLIC = {
     f"{module.__name__}.{name}": cls
-    for module in (ferrule, aio)
+    for module in (ferrule, aio, dropin_queue, dropin_asyncio)
     for name, cls in ((name, getattr(module, name)) for name in module.__all__)
     if isinstance(cls, type) and not issubclass(cls, Exception)
 }
@@ -789,6 +792,7 @@ USES = (
     | BYTES_USES
     | POOL_USES
     | SELECT_USES
+    | QUEUE_USES
 )
 
 
