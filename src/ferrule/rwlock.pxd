@@ -9,18 +9,18 @@ from ferrule._core.parking cimport Place, Waiter, WaitQueue, WakeList
 
 cdef class RWLock:
     cdef Shared[uint32_t] _word         # see rwlock.pyx; with PARKED set it changes only under the latch
-    # Beside the word, of which each hold looks at it. Constant: by the address of a hold's first guard, who took it;
-    # None: no debug.
-    cdef dict _records
     cdef Latch _latch
     cdef uint32_t _holding_back         # under the latch: waiters in _queue that newcomers must not pass
     cdef Shared[PyObject*] _exclusive   # borrowed: the first guard of the write or upgradable hold; see rwlock.pyx
     cdef WaitQueue _queue               # under the latch
     cdef WaitQueue _upgrades            # under the latch: who has the upgradable hold and waits for readers to leave
+    # Constant: by the address of a hold's first guard, who took it; None: no debug.
+    cdef dict _records
     cdef object _value                  # an owned slot: under the latch by writers, read beside a hold
     cdef object __weakref__
 
     cdef void _refresh(self) noexcept nogil
+    cdef uint32_t _with_empty_queues(self) noexcept nogil
     cdef bint _admits(self, uint32_t word, uint32_t hold, bint passes) noexcept nogil
     cdef bint _waits_for_itself(self, Waiter* waiter) noexcept nogil
     cdef bint _take_now_locked(self, PyObject* guard, uint32_t hold, bint passes) noexcept nogil
@@ -34,7 +34,9 @@ cdef class RWLock:
     cdef void _let_go(self, uint32_t hold, bint fair, WakeList* woken) noexcept nogil
     cdef void _admit(self, bint fair, WakeList* woken) noexcept nogil
     cdef void _stop_reading_locked(self, bint fair, WakeList* woken) noexcept nogil
-    cdef bint _release_locked(self, PyObject* guard, bint whole, bint fair, WakeList* woken) noexcept nogil
+    cdef int _release_locked(
+        self, PyObject* guard, bint whole, bint fair, bint forgotten, WakeList* woken
+    ) noexcept nogil
     cdef int _convert_locked(self, PyObject* guard, PyObject* successor, WakeList* woken) noexcept nogil
     cdef void _restore_locked(self, PyObject* guard, WakeList* woken) noexcept nogil
     cdef bint _abandon_locked(self, Waiter* waiter, WakeList* woken) noexcept nogil

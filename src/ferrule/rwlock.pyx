@@ -99,7 +99,7 @@ cdef extern from "Python.h":
 cdef enum:
     WRITER = 0b001          # there is the hold to write
     UPGRADABLE = 0b010      # there is the upgradable hold, which reads
-    PARKED = 0b100          # somebody is queued
+    PARKED = 0b100          # somebody is queued, or the lock records its holds: the way leads through the latch
     ONE_READER = 0b1000     # the other holds to read are counted above the three bits
     SHIFT = 3
     FULL = 0x80000000       # the count has come so far that no further one is given
@@ -110,10 +110,12 @@ cdef enum:      # further outcomes of the locked sections; see parking.pxd
     OWN_HOLD = 16           # the waiter would wait for itself
     SPENT_GUARD             # the guard that was to be converted is not in force
     OVERFLOW                # FULL
+    RECORDED                # the hold is to be forgotten before it ends
 
 # Invariants
 #   WRITER is set only where nothing else but PARKED is; UPGRADABLE is one bit, so there is at most one such hold.
-#   A queue is not empty if and only if PARKED is set. While it is set the word changes only under the latch.
+#   A queue is not empty if and only if PARKED is set. While it is set the word changes only under the latch. But a lock
+#   that records its holds has PARKED set always, so that what takes or ends one at once need not ask for records.
 #   Who is first in the queue could not have the lock as it is; or it could, and somebody who has been claimed has not
 #   tried again yet, and takes the lock or passes its leave on. So whatever may let the first one in ends with
 #   _admit(): the end of a hold, a hold that becomes a lesser one, a waiter that gives up, a leave that is not used.
@@ -163,6 +165,7 @@ cdef class RWLock:
         if debug or _debug_all:
             _prepare_to_record()
             self._records = {}
+            self._word.store(PARKED, relaxed)
 
     def read(self, *, timeout=None):
         """Takes a hold to read, beside other readers, and returns its ReadGuard.
@@ -174,9 +177,9 @@ cdef class RWLock:
         cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
         cdef _Guard guard = _new_guard(self, ONE_READER)
         if not _take_uncontended(self, <PyObject*>guard, ONE_READER):
-            wait_in_thread(&READ, self, <PyObject*>guard, ONE_READER, patience)
+            return _wait_for(&READ, guard, patience)
         guard._reading.store(True, relaxed)
-        return guard if self._records is None else _recorded(guard)
+        return guard
 
     def try_read(self):
         """Takes a hold to read if it can be had now and returns its ReadGuard, else None. Never waits. O(1)."""
@@ -190,9 +193,9 @@ cdef class RWLock:
         cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
         cdef _Guard guard = _new_guard(self, ONE_READER)
         if not _take_uncontended(self, <PyObject*>guard, ONE_READER):
-            wait_in_thread(&READ_RECURSIVE, self, <PyObject*>guard, ONE_READER, patience)
+            return _wait_for(&READ_RECURSIVE, guard, patience)
         guard._reading.store(True, relaxed)
-        return guard if self._records is None else _recorded(guard)
+        return guard
 
     def try_read_recursive(self):
         """Takes a hold to read if nobody writes and returns its ReadGuard, else None. Never waits. O(1)."""
@@ -206,8 +209,8 @@ cdef class RWLock:
         cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
         cdef _Guard guard = _new_guard(self, UPGRADABLE)
         if not _take_uncontended(self, <PyObject*>guard, UPGRADABLE):
-            wait_in_thread(&UPGRADABLE_READ, self, <PyObject*>guard, UPGRADABLE, patience)
-        return guard if self._records is None else _recorded(guard)
+            return _wait_for(&UPGRADABLE_READ, guard, patience)
+        return guard
 
     def try_upgradable_read(self):
         """Takes the upgradable hold if it can be had now and returns its UpgradableGuard, else None. O(1)."""
@@ -222,8 +225,8 @@ cdef class RWLock:
         cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
         cdef _Guard guard = _new_guard(self, WRITER)
         if not _take_uncontended(self, <PyObject*>guard, WRITER):
-            wait_in_thread(&WRITE, self, <PyObject*>guard, WRITER, patience)
-        return guard if self._records is None else _recorded(guard)
+            return _wait_for(&WRITE, guard, patience)
+        return guard
 
     def try_write(self):
         """Takes the hold to write if nobody holds the lock and returns its WriteGuard, else None. Never waits. O(1)."""
@@ -268,7 +271,7 @@ cdef class RWLock:
         return _holders_of(self, item)
 
     def _state(self):
-        """For tests: the holds, the PARKED bit, and each waiter as ("thread" | "task", claim), upgrades first."""
+        """For tests: the holds, what PARKED says of the queue, and each waiter as ("thread" | "task", claim)."""
         return _state_of(self)
 
     def _add_readers(self, int count, /):
@@ -281,7 +284,10 @@ cdef class RWLock:
             refresh(&self._queue)
             refresh(&self._upgrades)
             self._holding_back = 0
-            self._word.store(self._word.load(relaxed) & ~<uint32_t>PARKED, release)
+            self._word.store(self._word.load(relaxed) & ~<uint32_t>PARKED | self._with_empty_queues(), release)
+
+    cdef inline uint32_t _with_empty_queues(self) noexcept nogil:
+        return 0 if <PyObject*>self._records == Py_None else PARKED
 
     cdef inline bint _admits(self, uint32_t word, uint32_t hold, bint passes) noexcept nogil:
         """Under the latch: whether a newcomer, or one that `passes` those who wait, may have that hold.
@@ -349,7 +355,7 @@ cdef class RWLock:
         cdef int outcome = BUSY
         self._latch.lock()
         self._refresh()
-        # Acquire, here and below, pairs with the release in _stop_reading(): the readers have read.
+        # Acquire, here and below, pairs with the release in _end_reading(): the readers have read.
         word = self._word.load(acquire)
         if not self._in_force(before):
             outcome = SPENT_GUARD
@@ -446,7 +452,7 @@ cdef class RWLock:
                 break
             node = following
         if self._queue.head == NULL and self._upgrades.head == NULL:
-            word &= ~<uint32_t>PARKED
+            word = word & ~<uint32_t>PARKED | self._with_empty_queues()
         # Release: as in _let_go(). Nobody else has changed the word: PARKED was set.
         self._word.store(word, release)
 
@@ -457,20 +463,27 @@ cdef class RWLock:
         self._let_go(ONE_READER, fair, woken)
         self._latch.unlock()
 
-    cdef bint _release_locked(self, PyObject* guard, bint whole, bint fair, WakeList* woken) noexcept nogil:
-        """Ends the hold to write, or the upgradable one, that the guard has; False if it has none.
+    cdef int _release_locked(
+        self, PyObject* guard, bint whole, bint fair, bint forgotten, WakeList* woken
+    ) noexcept nogil:
+        """DONE: the hold to write, or the upgradable one, that the guard has is ended. BUSY: it has none.
 
-        `whole`: also if another guard of the same hold is in force.
+        RECORDED: it is to be `forgotten` first. `whole`: also if another guard of the same hold is in force.
         """
         cdef PyObject* first = _first_of(guard)
-        cdef bint held
+        cdef uint32_t word
+        cdef int outcome = BUSY
         self._latch.lock()
         self._refresh()
-        held = self._exclusive.load(relaxed) == first and (whole or (<_Guard>first)._tip == guard)
-        if held:
-            self._let_go(self._word.load(relaxed) & (WRITER | UPGRADABLE), fair, woken)
+        if self._exclusive.load(relaxed) == first and (whole or (<_Guard>first)._tip == guard):
+            word = self._word.load(relaxed)
+            if word & PARKED and not forgotten and <PyObject*>self._records != Py_None:
+                outcome = RECORDED
+            else:
+                outcome = DONE
+                self._let_go(word & (WRITER | UPGRADABLE), fair, woken)
         self._latch.unlock()
-        return held
+        return outcome
 
     cdef int _convert_locked(self, PyObject* guard, PyObject* successor, WakeList* woken) noexcept nogil:
         """DONE: the guard's hold is the successor's, of a lesser kind. Else SPENT_GUARD or OVERFLOW."""

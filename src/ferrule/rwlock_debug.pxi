@@ -43,7 +43,7 @@ cdef _Guard _recorded(_Guard guard):
     try:
         _record(guard)
     except BaseException:
-        _end(guard, True, False)
+        _release(guard, True, False)
         raise
     return guard
 
@@ -67,26 +67,35 @@ cdef int _record_again(_Guard guard) except -1:
     return 0
 
 
-cdef bint _release_recorded(_Guard guard, bint whole, bint fair) noexcept:
-    """_release() of a hold that is recorded. Keeps the exception that is set: a destructor may call.
+cdef object _pop_record(_Guard guard):
+    """What is recorded of the guard's hold, forgotten; or None."""
+    try:
+        return guard._lock._records.pop(_key_of(guard), None)
+    except MemoryError:
+        return None
 
-    It is forgotten before it ends: who had it may wait for others from then on.
+
+cdef void _forget(_Guard guard) noexcept:
+    """Forgets the guard's hold, which is about to end: who had it may wait for others from then on.
+
+    Keeps the exception that is set: a destructor may call.
     """
-    cdef dict records = guard._lock._records
-    cdef object record = None
-    cdef object key = None
+    cdef KeepRaised keep
+    keep.set_aside()
+    _pop_record(guard)
+
+
+cdef bint _end_recorded(_Guard guard, bint whole, bint fair) noexcept:
+    """_release() of a hold to write, or an upgradable one, that is recorded. Keeps the exception that is set."""
+    cdef object record
     cdef bint ended
     cdef KeepRaised keep
     keep.set_aside()
-    try:
-        key = _key_of(guard)
-        record = records.pop(key, None)
-    except MemoryError:
-        pass
-    ended = _end(guard, whole, fair)
+    record = _pop_record(guard)
+    ended = _end_exclusive(guard, whole, fair, True)
     try:
         if not ended and record is not None:
-            records[key] = record
+            guard._lock._records[_key_of(guard)] = record
         _forget_if_ended(guard)
     except MemoryError:
         pass

@@ -78,7 +78,7 @@ cdef inline bint _take_uncontended(RWLock lock, PyObject* guard, uint32_t hold) 
     """Takes the hold if nobody keeps it out and nobody is queued."""
     cdef uint32_t word = lock._word.load(relaxed)
     while not word & (_keeping_out(hold) | PARKED):
-        # Acquire pairs with the release in _let_go(), _stop_reading() and _convert_locked(): what was done under former
+        # Acquire pairs with the release in _let_go(), _end_reading() and _convert_locked(): what was done under former
         # holds is visible.
         if lock._word.compare_exchange_strong(word, word + hold, acquire, relaxed):
             if hold != ONE_READER:
@@ -106,34 +106,46 @@ cdef _Guard _try_async(RWLock lock, uint32_t hold, bint passes):
 
 
 cdef _Guard _try_for(RWLock lock, _Guard guard, uint32_t hold, bint passes):
-    if not _take_uncontended(lock, <PyObject*>guard, hold):
-        if not lock._take_now_locked(<PyObject*>guard, hold, passes):
-            if hold == ONE_READER and lock._word.load(relaxed) & FULL:
-                raise OverflowError(_TOO_MANY)
-            return None
-    if hold == ONE_READER:
-        guard._reading.store(True, relaxed)
-    return guard if lock._records is None else _recorded(guard)
+    if _take_uncontended(lock, <PyObject*>guard, hold):
+        _begin_reading(guard)
+        return guard
+    if lock._take_now_locked(<PyObject*>guard, hold, passes):
+        return _taken_under_latch(guard)
+    if hold == ONE_READER and lock._word.load(relaxed) & FULL:
+        raise OverflowError(_TOO_MANY)
+    return None
 
 
-cdef PyObject* _read_value_locked(_Guard first) noexcept nogil:
+cdef _Guard _wait_for(const Operation* operation, _Guard guard, int64_t patience):
+    """The guard, once this thread has its hold, which it could not have at once."""
+    wait_in_thread(operation, guard._lock, <PyObject*>guard, guard._hold, patience)
+    return _taken_under_latch(guard)
+
+
+cdef _Guard _taken_under_latch(_Guard guard):
+    """The guard, whose hold has just been taken, as every hold is that a lock records."""
+    _begin_reading(guard)
+    return guard if guard._lock._records is None else _recorded(guard)
+
+
+cdef PyObject* _read_value_locked(PyObject* first) noexcept nogil:
     """A new reference to the value; NULL if the hold is not in force, or not one to read."""
     cdef PyObject* value = NULL
-    first._latch.lock()
-    if first._reading.load(relaxed):
-        value = take(value_slot(first._lock)[0])
-    first._latch.unlock()
+    (<_Guard>first)._latch.lock()
+    if (<_Guard>first)._reading.load(relaxed):
+        value = take(value_slot((<_Guard>first)._lock)[0])
+    (<_Guard>first)._latch.unlock()
     return value
 
 
-cdef bint _end_reading_locked(_Guard first) noexcept nogil:
+cdef inline bint _end_reading_locked(PyObject* first) noexcept nogil:
     """Whether the hold was in force and one to read, and ended by this call; who reads the value has read it."""
     cdef bint held
-    first._latch.lock()
-    held = first._reading.load(relaxed)
+    (<_Guard>first)._latch.lock()
+    held = (<_Guard>first)._reading.load(relaxed)
     if held:        # else the hold may begin just now, at the end of unlocked(), which does not ask for the latch
-        first._reading.store(False, relaxed)
-    first._latch.unlock()
+        (<_Guard>first)._reading.store(False, relaxed)
+    (<_Guard>first)._latch.unlock()
     return held
 
 
@@ -141,7 +153,7 @@ cdef PyObject* _value_of(_Guard guard) except NULL:
     """A new reference to the value."""
     cdef PyObject* value
     if guard._hold == ONE_READER:
-        value = _read_value_locked(guard if guard._first is None else guard._first)
+        value = _read_value_locked(_first_of(<PyObject*>guard))
     else:
         value = guard._lock._get_value_locked(<PyObject*>guard)
     if value == NULL:
@@ -151,7 +163,7 @@ cdef PyObject* _value_of(_Guard guard) except NULL:
 
 cdef bint _is_in_force(_Guard guard) noexcept:
     if guard._hold == ONE_READER:
-        return (guard if guard._first is None else guard._first)._reading.load(relaxed)
+        return (<_Guard>_first_of(<PyObject*>guard))._reading.load(relaxed)
     return guard._lock._in_force_locked(<PyObject*>guard)
 
 
@@ -165,42 +177,47 @@ cdef inline bint _release(_Guard guard, bint whole, bint fair) noexcept:
 
     A hold goes from one to write or upgradable to one to read and never back, so this order of looking misses nothing.
     """
-    if guard._lock._records is not None:
-        return _release_recorded(guard, whole, fair)
-    return _end(guard, whole, fair)
+    cdef PyObject* first = _first_of(<PyObject*>guard)
+    if (<_Guard>first)._hold != ONE_READER and (whole or guard._hold != ONE_READER):
+        return _end_exclusive(guard, whole, fair, False)
+    return _end_reading(first, fair)
 
 
-cdef inline bint _end(_Guard guard, bint whole, bint fair) noexcept:
-    """_release() without the records."""
+cdef bint _end_exclusive(_Guard guard, bint whole, bint fair, bint forgotten) noexcept:
+    """_release() of a hold that was to write, or upgradable; whether it has been forgotten, if the lock records it."""
     cdef WakeList woken
-    cdef _Guard first = guard if guard._first is None else guard._first
-    if first._hold != ONE_READER and (whole or guard._hold != ONE_READER):
-        woken.head = woken.tail = NULL
-        if guard._lock._release_locked(<PyObject*>guard, whole, fair, &woken):
-            wake(&woken)
-            return True
-        if not whole:
-            return False
+    cdef int outcome
+    woken.head = woken.tail = NULL
+    outcome = guard._lock._release_locked(<PyObject*>guard, whole, fair, forgotten, &woken)
+    if outcome == DONE:
+        wake(&woken)
+        return True
+    if outcome == RECORDED:
+        return _end_recorded(guard, whole, fair)
+    return whole and _end_reading(_first_of(<PyObject*>guard), fair)
+
+
+cdef inline bint _end_reading(PyObject* first, bint fair) noexcept:
+    """_release() of a hold to read, which began with this guard."""
+    cdef PyObject* lock = <PyObject*>(<_Guard>first)._lock
+    cdef uint32_t word
     if not _end_reading_locked(first):
         return False
-    _stop_reading(guard._lock, fair)
+    word = (<RWLock>lock)._word.load(relaxed)
+    while not word & PARKED:
+        # Release pairs with the acquire of who takes the lock to write next: it changes what was read here.
+        if (<RWLock>lock)._word.compare_exchange_strong(word, word - ONE_READER, release, relaxed):
+            return True
+    _end_reading_slow(<_Guard>first, fair)
     return True
 
 
-cdef inline void _stop_reading(RWLock lock, bint fair) noexcept:
-    """One hold to read ends."""
-    cdef uint32_t word = lock._word.load(relaxed)
-    while not word & PARKED:
-        # Release pairs with the acquire of who takes the lock to write next: it changes what was read here.
-        if lock._word.compare_exchange_strong(word, word - ONE_READER, release, relaxed):
-            return
-    _stop_reading_slow(lock, fair)
-
-
-cdef void _stop_reading_slow(RWLock lock, bint fair) noexcept:
+cdef void _end_reading_slow(_Guard first, bint fair) noexcept:
     cdef WakeList woken
+    if first._lock._records is not None:
+        _forget(first)
     woken.head = woken.tail = NULL
-    lock._stop_reading_locked(fair, &woken)
+    first._lock._stop_reading_locked(fair, &woken)
     wake(&woken)
 
 
@@ -312,7 +329,7 @@ cdef int _take_back(_Guard guard, int away) except -1:
 cdef inline void _begin_reading(_Guard guard) noexcept:
     """What is left to do when the guard's hold has been taken."""
     if guard._hold == ONE_READER:
-        (guard if guard._first is None else guard._first)._reading.store(True, relaxed)
+        (<_Guard>_first_of(<PyObject*>guard))._reading.store(True, relaxed)
 
 
 cdef str _describe(str name, RWLock lock, uintptr_t address):
@@ -335,7 +352,7 @@ cdef dict _state_of(RWLock lock):
         "readers": word >> SHIFT,
         "upgradable": bool(word & UPGRADABLE),
         "writer": bool(word & WRITER),
-        "parked": bool(word & PARKED),
+        "parked": bool(word & PARKED if lock._records is None else waiters),
         "waiters": waiters,
     }
 

@@ -50,6 +50,26 @@ class TestWouldDeadlock:
         guard.release()
         assert lock._state() == FREE
 
+    @pytest.mark.parametrize("gives_up", [False, True])
+    @pytest.mark.parametrize("way", ["read", "upgradable"])
+    def test_also_after_others_have_waited(self, way, gives_up):
+        lock = RWLock(debug=True)
+        with lock.write():
+            if gives_up:
+                with pytest.raises(Timeout):
+                    spawn(lambda: lock.write(timeout=0.01)).result()
+            else:
+                other = spawn(lambda: lock.write().release())
+                eventually(lambda: kinds(lock))
+        if not gives_up:
+            other.result()
+        guard = take_here(lock, way)
+        with pytest.raises(WouldDeadlock, match="in take_here"):
+            want_here(lock, "write")
+        guard.release()
+        take_here(lock, "write").release()
+        assert lock._holders(None) == []
+
     def test_without_debug_a_reader_that_writes_is_not_seen(self):
         lock = RWLock()
         with lock.read(), pytest.raises(Timeout):
