@@ -134,7 +134,8 @@ class Measurement:
         scenarios = {result.case.scenario for result in again.results} - {scaling.EMPTY}
         self.results = [result for result in self.results if result.case.scenario not in scenarios]
         self.results += [result for result in again.results if result.case.scenario in scenarios]
-        self.machine["command"] += f"; then {again.machine['command']} ({again.machine['date']})"
+        dates = self.machine.setdefault("again", {})
+        dates |= dict.fromkeys(sorted(scenarios), again.machine["date"])
 
     def save(self) -> Path:
         path = RESULTS / f"{self.machine['date']}-{self.machine['interpreter']}.json"
@@ -185,8 +186,10 @@ def _interpreter(m: Measurement) -> Iterator[str]:
     gil = "free-threaded" if machine["interpreter"].endswith("t") else "with the GIL"
     yield f"## {machine['python']}, {gil}"
     peers = ", ".join(f"{peer} {version}" for peer, version in machine["peers"].items()) or "none installed"
+    again = machine.get("again", {}).values()
+    since = f", {len(again)} scenarios with `--again` up to {max(again)}, as the raw figures name them" if again else ""
     yield (
-        f"`{machine['command']}` on {machine['date']}: {machine['platform']}, {machine['processor']}, "
+        f"`{machine['command']}` on {machine['date']}{since}: {machine['platform']}, {machine['processor']}, "
         f"{machine['cpus']} CPUs; ferrule {machine['ferrule']}; "
         f"peers from PyPI: {peers}; raw figures: `benchmarks/results/{m.source}`."
     )
@@ -385,7 +388,6 @@ def main() -> int:
     if not options.render:
         rounds = options.rounds, WAITING_ROUNDS, options.tail_rounds
         if options.again:
-            command = " ".join([command, "--again", *options.again])
             new = Measurement.take(command, scaling.SECONDS, *rounds, again=options.again)
             m = Measurement.newest(new.machine["interpreter"])
             m.replace(new)

@@ -83,15 +83,15 @@ def test_the_cost_of_two_threads_is_judged_beside_that_of_one():
 
 def test_what_is_measured_again_takes_the_place_of_what_was_kept():
     kept = measurement(result("threading.Lock", 1, 200.0), of_map("get_hit", "dict", 1, 50.0))
-    again = measurement(of_map("get_hit", "dict", 1, 40.0), command="again", date="2026-02-03")
+    again = measurement(of_map("get_hit", "dict", 1, 40.0), date="2026-02-03")
     kept.replace(again)
     assert [(r.case.scenario, r.rounds) for r in kept.results] == [
         (EMPTY, [15.0]),
         ("with", [200.0]),
         ("get_hit", [40.0]),
     ]
-    assert kept.machine["command"] == "python -m benchmarks.report; then again (2026-02-03)"
     assert kept.machine["date"] == MACHINE["date"]
+    assert "on 2026-01-02, 1 scenarios with `--again` up to 2026-02-03" in report.render([kept])
 
 
 def test_the_slowest_calls_have_a_table_and_a_target():

@@ -483,6 +483,7 @@ cdef class _Channel:
         if place == TRY:
             return BUSY
         link(queue, node, place)
+        self._latch.hurry()
         if node.waiter.task != NULL:
             self._has_met_tasks.store(True, relaxed)
         self._waits += place != FRONT
