@@ -79,8 +79,10 @@ class Running:
         return self.thread.is_alive()
 
     def join(self, timeout: float = HANG) -> None:
-        """Waits for the end, whatever it was."""
-        self.thread.join(timeout)
+        """Waits for the end, whatever it was. In steps: without the GIL it may need what can be destroyed here only."""
+        deadline = time.monotonic() + timeout
+        while self.alive and time.monotonic() < deadline:
+            self.thread.join(min(timeout, 0.05))
         if self.alive:
             raise Hung(f"{self.thread.name} did not end in {timeout:g} s\n{stacks()}")
 
