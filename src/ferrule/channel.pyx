@@ -468,14 +468,16 @@ cdef class _Channel:
     cdef bint _take_from_sender(self, PyObject** item, WakeList* woken) noexcept nogil:
         """The item of the first sender that can be claimed; it has sent it with that. Or a timer's message."""
         cdef Node* node = self._senders.head
+        cdef PyObject* taken
         if _is_ripe(self):
             return _take_message(self, item)
         while node != NULL:
-            item[0] = take(_item_at(node))      # before the claim: one that was spinning may be gone right after it
+            taken = take(_item_at(node))        # before the claim: one that was spinning may be gone right after it
             if claim(node, HANDED, woken):
+                item[0] = taken
                 self._sent += 1
                 return True
-            release_shared(item[0])             # its sender, claimed elsewhere, still has it
+            release_shared(taken)               # its sender, claimed elsewhere, still has it
             node = self._senders.head
         return False
 

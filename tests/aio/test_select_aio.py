@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import sys
 import weakref
 
 import pytest
@@ -430,6 +431,25 @@ def test_what_was_taken_from_one_that_is_then_cancelled_is_sent_once(loop_name):
         assert waiting(tx) == QUIET
 
     run(main(), loop_name)
+
+
+def test_a_receiver_that_comes_too_late_for_one_that_sends_keeps_nothing_of_it():
+    """That one has been claimed by its other arm, and has not left the queue of those that send."""
+    (tx, rx), item = bounded(0), object()
+    before = sys.getrefcount(item)
+    loop = HandLoop()
+    steppers = [Stepper(aio.select(rx, tx.sending(item))), Stepper(rx.aio.recv(timeout=HANG))]
+    with loop.running():
+        steppers[0].step()
+        tx.try_send("paired")
+        assert rx.try_recv() == "paired"  # by another than the one it was paired with
+        steppers[1].step()
+        assert waiting(rx)["receivers"] == 1
+        for stepper in steppers:
+            stepper.close()
+    del steppers, stepper
+    assert sys.getrefcount(item) == before
+    assert waiting(rx) == QUIET
 
 
 def test_a_pipeline_cancelled_everywhere(loop_name):

@@ -9,7 +9,7 @@ from ferrule import Disconnected, Timeout, aio, bounded, never, select, try_sele
 from tests.support.channels import waiting
 from tests.support.driver import HandLoop, Stepper, complete
 from tests.support.hostile import calling, hostile
-from tests.support.race import HANG, eventually, spawn
+from tests.support.race import HANG, eventually, outcome, spawn
 
 QUIET = {"senders": 0, "receivers": 0, "reserved": 0}
 
@@ -29,6 +29,71 @@ def test_an_item_that_selects_as_it_dies():
     rx.close()
     gc.collect()
     assert seen == [((0, "its", True), (0, None, False), (0, "its", False))]
+
+
+@pytest.mark.parametrize("end", ["timeout", "close", "cancel", "never awaited"])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_an_item_that_selects_on_its_own_rendezvous_as_it_dies(end):
+    """The select that was to send it is in no queue any more."""
+    tx, rx = bounded(0)
+    seen = []
+
+    def item():
+        return hostile(__del__=calling(lambda: seen.append((try_select(tx.sending("its"), rx), waiting(tx)))))
+
+    if end == "timeout":
+        outcome(lambda: select(tx.sending(item()), rx, timeout=1e-4), Timeout)()
+    elif end == "close":
+        thread = spawn(lambda: select(tx.sending(item()), rx, timeout=HANG).index)
+        eventually(lambda: waiting(tx)["senders"] == 1)
+        rx.close_channel()
+        thread.result()
+    else:
+        stepper, loop = Stepper(aio.select(tx.sending(item()), rx)), HandLoop()
+        if end == "cancel":
+            with loop.running():
+                stepper.step()
+                stepper.cancel()
+                stepper.step()
+        del stepper
+    gc.collect()
+    ((taken, queued),) = seen
+    assert queued == QUIET
+    assert taken is None if end != "close" else taken.closed
+
+
+def test_a_callback_of_a_weak_reference_selects():
+    """The item dies with the last receiver; the callback finds its channel gone and another one ready."""
+    (tx, rx), (other_tx, other) = bounded(1), bounded(1)
+    seen = []
+
+    class Item:
+        pass
+
+    item = Item()
+    reference = weakref.ref(item, lambda gone: seen.append((select(tx.sending(1)), select(other_tx.sending(gone)))))
+    assert select(tx.sending(item)).index == 0
+    del item
+    rx.close()
+    gc.collect()
+    assert seen == [((0, 1, True), (0, None, False))]
+    assert other.recv() is reference
+
+
+def test_an_item_that_comes_back_to_life_is_sent_again():
+    tx, rx = bounded(1)
+    graves = []
+
+    class Item:
+        def __del__(self):
+            graves.append(self)
+
+    select(tx.sending(Item()))
+    select(rx)
+    gc.collect()
+    (item,) = graves
+    assert select(tx.sending(item)).index == 0
+    assert select(rx).value is item
 
 
 def test_an_arm_that_dies_while_its_item_is_on_the_way():

@@ -141,6 +141,43 @@ work()
 """)
 
 
+def test_a_fork_while_threads_and_tasks_wait_for_timers():
+    """In the child they are gone, and the same timers serve others; in the parent they wait on."""
+    run("""
+timers = [after(0.1), tick(0.1), after(HANG)]
+tx, rx = bounded(0)
+
+def wait():
+    return select(*timers, rx, timeout=HANG)
+
+async def main():
+    tasks = [asyncio.ensure_future(aio.select(*timers, rx, timeout=HANG)) for _ in range(2)]
+    await asyncio.sleep(0)
+    eventually(lambda: waiting(rx)["receivers"] == 4)
+    before = [waiting(timer)["receivers"] for timer in timers]
+    in_child(child)
+    assert before == [4] * 3
+    assert waiting(timers[2])["receivers"] in (2, 3, 4)  # the others may have come meanwhile
+    taken = await asyncio.gather(*tasks)
+    return [*taken, *[thread.result() for thread in threads]]
+
+def child():
+    assert [waiting(timer) for timer in timers] == [QUIET] * 3
+    assert select(*timers[:2], timeout=HANG).index in (0, 1)
+    assert asyncio.run(in_tasks()) in (0, 1)
+    workload((tx, rx))
+
+async def in_tasks():
+    return (await aio.select(*timers[:2], timeout=HANG)).index
+
+threads = [spawn(wait) for _ in range(2)]
+taken = asyncio.run(main())
+assert sorted(one.index for one in taken).count(0) == 1
+assert {one.index for one in taken} == {0, 1}
+assert [waiting(timer) for timer in timers] == [QUIET] * 3
+""")
+
+
 def test_an_interpreter_ends_while_daemons_select():
     ended = run("""
 ends = [channel(capacity) for capacity in (0, 1)]
@@ -151,6 +188,33 @@ for n in range(5):
         target=lambda: select(*(rx for _, rx in ends), full.sending(n), tick(HANG)), daemon=True
     ).start()
 eventually(lambda: waiting(ends[0][1])["receivers"] == 5)
+print("end")
+""")
+    assert (ended.stdout, ended.stderr) == ("end\n", "")
+
+
+def test_an_interpreter_ends_with_arms_timers_and_selects_in_module_globals():
+    """Destructors that select run while modules are torn down, and nothing is said but what never was awaited."""
+    ended = run("""
+class Item:
+    def __del__(self):
+        try_select(tx.sending(1), rx, full.sending(2), timer)
+
+(tx, rx), (full, of_full), timer = bounded(0), bounded(1), after(0)
+full.send(Item())
+arm = full.sending(Item())
+result = select(never(), full.reserving(), of_full, biased=True)
+full.send(Item())
+loop = asyncio.new_event_loop()
+
+async def main():
+    task = asyncio.ensure_future(aio.select(full.sending(Item()), rx, tick(HANG)))
+    await asyncio.sleep(0)
+    return task
+
+task = loop.run_until_complete(main())
+task._log_destroy_pending = False
+loop.close()
 print("end")
 """)
     assert (ended.stdout, ended.stderr) == ("end\n", "")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.leaks import assert_no_leak
+from tests.support.leaks import assert_few_objects_left, assert_no_leak
 
 SETUP = """
 import asyncio, gc, time, warnings
@@ -140,6 +140,22 @@ def test_everything_comes_back(calls):
 )
 def test_memory_is_flat_over_many_calls(code):
     assert_no_leak(code, setup=SETUP, watch=WATCH, repeats=50_000)
+
+
+@pytest.mark.parametrize("make", ["after(9)", "tick(9).aio"])
+def test_fifty_thousand_timers_that_are_made_and_dropped(make):
+    """Nothing of the process runs for them."""
+    assert_few_objects_left(f"""
+import sys, threading
+from ferrule import after, tick
+
+def once():
+    threads, blocks = threading.active_count(), sys.getallocatedblocks()
+    timers = [{make} for _ in range(50_000)]
+    assert threading.active_count() == threads
+    del timers
+    assert sys.getallocatedblocks() - blocks < 5_000
+""")
 
 
 CYCLES = {

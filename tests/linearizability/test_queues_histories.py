@@ -1,5 +1,7 @@
-"""Recorded histories of threads on one drop-in queue can all be explained one call at a time."""
+"""Recorded histories of threads, or of tasks, on one drop-in queue can all be explained one call at a time."""
 
+import asyncio
+import inspect
 import itertools
 import random
 import sys
@@ -8,13 +10,18 @@ from typing import Any
 
 import pytest
 
+from ferrule.dropin.asyncio import QueueEmpty, QueueFull, QueueShutDown
 from ferrule.dropin.queue import Empty, Full, ShutDown
+from tests.support.driver import LoopThread
 from tests.support.history import History, call
 from tests.support.linearizability import check
-from tests.support.queues import ORDERS, THREADS
-from tests.support.race import run_together
+from tests.support.loops import LOOPS
+from tests.support.queues import ORDERS, TASKS, THREADS
+from tests.support.race import HANG, run_together
 
-ERRORS = (Empty, Full, ShutDown, ValueError)
+ERRORS = (Empty, Full, ShutDown, ValueError, QueueEmpty, QueueFull, QueueShutDown)
+NAMED = {QueueEmpty: Empty, QueueFull: Full, QueueShutDown: ShutDown}
+"""By the model."""
 CALLS = 7
 SHORT = 1e-5
 
@@ -128,6 +135,58 @@ def test_every_history_is_linearizable(kind, threads, maxsize, rng, request):
         run_together(*(actor.run for actor in actors))
         verdict = check(history.calls(), QueueModel(ORDERS[kind], maxsize))
         assert verdict, repr(verdict)
+
+
+async def within(busy, coroutine):
+    """What it gives; `busy` if it is cancelled because it takes too long: then it had to wait."""
+    try:
+        async with asyncio.timeout(SHORT):
+            return await coroutine
+    except TimeoutError:
+        raise busy from None
+
+
+class TaskActor(Actor):
+    """One task's."""
+
+    async def run(self):
+        for _ in range(CALLS):
+            waits = getattr(self, self.rng.choice(METHODS))()
+            if inspect.isawaitable(waits):
+                await waits
+            if self.rng.random() < 0.5:
+                await asyncio.sleep(0)
+
+    def put_within(self):
+        item = next(self.items)
+        return self.log.awaited(within(Full, self.queue.put(item)), "put", item, errors=ERRORS)
+
+    def get_within(self):
+        return self.log.awaited(within(Empty, self.queue.get()), "get", errors=ERRORS)
+
+    def tasks(self):
+        self.log(lambda: self.queue._unfinished_tasks, "tasks")
+
+    def look(self):
+        if self.rng.random() < 0.3:
+            assert self.queue._queue is not None
+
+
+@pytest.mark.parametrize("maxsize", [1, 2])
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "Queue with hooks"])
+def test_every_history_of_tasks_is_linearizable(kind, loop, maxsize, rng, request):
+    """Two of one loop and one of another."""
+    with LoopThread(loop) as here, LoopThread(loop) as there:
+        for _ in range(1_500 if request.config.option.long else 40):
+            q, items, history = TASKS[kind](maxsize), itertools.count(), History()
+            actors = [TaskActor(q, items, history, f"T{n}", random.Random(rng.random())) for n in range(3)]
+            tasks = [where.spawn(actor.run()) for where, actor in zip((here, there, here), actors, strict=True)]
+            for task in tasks:
+                task.result(HANG)
+            calls = [replace(call, result=NAMED.get(call.result, call.result)) for call in history.calls()]
+            verdict = check(calls, QueueModel(ORDERS[kind], maxsize))
+            assert verdict, repr(verdict)
 
 
 IN_TURN = {

@@ -15,7 +15,7 @@ threads write, so that it orders nothing that the object itself does not; equal 
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,10 +84,30 @@ class Recorder:
         Returns what is recorded as the result.
         """
         caught = outcome(function, *errors)
+        begin = self._begins(name, args)
+        result = caught()
+        return self._ended(begin, result)
+
+    async def awaited(
+        self, awaitable: Awaitable[Any], name: str, *args: Hashable, errors: tuple[type[BaseException], ...] = ()
+    ) -> Any:
+        """As a call, of what a task awaits."""
+        begin = self._begins(name, args)
+        try:
+            result = await awaitable
+        except errors as error:
+            result = type(error)
+        return self._ended(begin, result)
+
+    def _begins(self, name: str, args: tuple[Hashable, ...]) -> int:
         begin = time.monotonic_ns()
         self._open = name, args, begin
-        result = caught()
+        return begin
+
+    def _ended(self, begin: int, result: Any) -> Any:
         end = time.monotonic_ns()
+        assert self._open
+        name, args, _ = self._open
         self._done.append(Call(self._thread, name, args, result, begin, end))
         self._open = None
         return result

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 
 from .race import HANG, eventually
 
-__all__ = ["ROOT", "KeyValue", "Postgres", "Redis", "Server"]
+__all__ = ["ROOT", "KeyValue", "Postgres", "Redis", "Server", "WorkerPool"]
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -160,21 +160,50 @@ class Redis(Server):
         return False
 
 
-class KeyValue(Redis):
+class Script(Server):
     """A server of examples/services, run by the interpreter that runs the tests, with warnings as errors."""
-
-    program = "kv_server"
 
     def __init__(self, script: str, *options: str) -> None:
         super().__init__()
         self._words = [str(ROOT / "examples" / "services" / script), *options]
 
     @classmethod
-    def missing(cls) -> str | None:
-        return None
+    def folder(cls) -> Path | None:
+        return ROOT / "examples" / "services"
 
     def command(self) -> list[str]:
         return [sys.executable, "-W", "error", *self._words, "--port", str(self.port)]
+
+    def terminate(self) -> str:
+        """Sends SIGTERM; what it has printed, once it has ended well."""
+        self._process.terminate()
+        status = self._process.wait(HANG)
+        printed = self.log.read_text()
+        assert status == 0, printed
+        assert "Traceback" not in printed, printed
+        assert "Exception ignored" not in printed, printed
+        return printed
+
+
+class KeyValue(Script, Redis):
+    program = "kv_server"
+
+
+class WorkerPool(Script):
+    program = "worker_pool"
+
+    def __init__(self, *options: str) -> None:
+        super().__init__("worker_pool.py", *options)
+
+    @property
+    def url(self) -> str:
+        return f"tcp://{HOST}:{self.port}"
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 1) as connection:
+            connection.sendall(b"hello\n")
+            return connection.recv(100) == b"ok HELLO\n"
+        return False
 
 
 class Postgres(Server):

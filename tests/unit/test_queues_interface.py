@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging.handlers
 import queue as standard
 import threading
 import weakref
@@ -403,3 +404,30 @@ class TestConditions:
             assert not q.not_empty.wait_for(q._qsize, 0.01)
             assert q.mutex.locked()
         assert not q.mutex.locked()
+
+
+@pytest.mark.parametrize("make", [Queue, lambda: Queue(1), threads.SimpleQueue], ids=["Queue", "of one", "SimpleQueue"])
+def test_the_standard_librarys_logging_by_a_queue(make):
+    """It puts with put_nowait(), ends its thread by a sentinel, and says task_done() where the queue has that."""
+    q, heard = make(), []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            heard.append(record.getMessage())
+
+    class Sends(logging.handlers.QueueHandler):
+        def enqueue(self, record):
+            self.queue.put(record)
+
+    listener = logging.handlers.QueueListener(q, Keep())
+    listener.enqueue_sentinel = lambda: q.put(None)
+    listener.start()
+    logger = logging.Logger("by a queue")
+    logger.addHandler(Sends(q))
+    for n in range(20):
+        logger.info("message %d", n)
+    listener.stop()
+    assert heard == [f"message {n}" for n in range(20)]
+    if hasattr(q, "join"):
+        q.join()
+    assert q.empty()

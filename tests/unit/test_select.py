@@ -11,6 +11,7 @@ from ferrule import (
     Permit,
     Selected,
     Timeout,
+    aio,
     bounded,
     never,
     select,
@@ -18,7 +19,9 @@ from ferrule import (
     unbounded,
 )
 from tests.support.channels import BUFFERED, CAPACITIES, channel, waiting
+from tests.support.driver import complete
 from tests.support.race import HANG, eventually, spawn
+from tests.support.timeouts import DO_NOT_WAIT, FINITE, FOR_EVER, NEGATIVE, OTHER_TYPES
 
 QUIET = {"senders": 0, "receivers": 0, "reserved": 0}
 
@@ -203,13 +206,31 @@ class TestNotReady:
             try_select(arm)
         assert len(rx) == 1
 
-    @pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError)])
+    @pytest.mark.parametrize(
+        ("timeout", "error"), [*((n, ValueError) for n in NEGATIVE), *((n, TypeError) for n in OTHER_TYPES)]
+    )
     def test_bad_timeouts_are_refused(self, timeout, error):
         tx, rx = unbounded()
         tx.send("item")
         with pytest.raises(error):
             select(rx, timeout=timeout)
+        with pytest.raises(error):
+            aio.select(rx, timeout=timeout)
         assert len(rx) == 1
+
+    @pytest.mark.parametrize("timeout", [*FOR_EVER, *FINITE, *DO_NOT_WAIT])
+    def test_any_timeout_lets_pass_what_is_ready(self, timeout):
+        tx, rx = unbounded()
+        tx.send_many("ab")
+        assert select(rx, timeout=timeout).value == "a"
+        assert complete(aio.select(rx, timeout=timeout)).value == "b"
+
+    @pytest.mark.parametrize("timeout", DO_NOT_WAIT)
+    def test_nothing_is_waited_for_with_no_time(self, timeout):
+        with pytest.raises(Timeout):
+            select(never(), timeout=timeout)
+        with pytest.raises(Timeout):
+            complete(aio.select(never(), timeout=timeout))
 
     def test_no_slots_are_reserved_at_a_rendezvous(self):
         tx, _rx = bounded(0)
