@@ -5,6 +5,7 @@
 #   freethreaded  the tests on a free-threaded interpreter ($FREETHREADED_PYTHON, else python3.13t or newer on PATH)
 #   tsan, asan    the racing tests under a sanitizer
 #   mutants       seeded faults that the tests must kill; ROOM=mutex for one room
+#   mutants-freethreaded   those that only a free-threaded interpreter can show: ROOM=epoch by default
 #   lint, types   ruff and cython-lint; mypy --strict and stubtest
 #   bench         every comparison; results into benchmarks/results
 #   bench-smoke   each benchmark once, untimed
@@ -23,7 +24,7 @@ ft := $(FT_VENV)/bin
 spread := -n auto --dist worksteal
 sources := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi')
 
-.PHONY: demo test stress freethreaded tsan asan mutants lint types bench bench-smoke docs dist wheels clean
+.PHONY: demo test stress freethreaded tsan asan mutants mutants-freethreaded lint types bench bench-smoke docs dist wheels clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -76,6 +77,9 @@ asan: $(VENV)/ready.stamp $(VENV)/test.stamp
 
 mutants: $(VENV)/ready.stamp $(VENV)/test.stamp
 	$(bin)/python -m tests.support.mutants $(ROOM)
+
+mutants-freethreaded: $(FT_VENV)/ready.stamp $(FT_VENV)/test.stamp
+	$(ft)/python -m tests.support.mutants $(or $(ROOM),epoch)
 
 lint: $(VENV)/lint.stamp
 	$(bin)/ruff check .

@@ -2,6 +2,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
+from ferrule._core.epoch cimport Limbo, Readers
 from ferrule._core.latch cimport Latch
 from ferrule._core.parking cimport WaitQueue
 from ferrule.raw_table cimport Item, Slot, Tables
@@ -15,9 +16,12 @@ cdef struct Hold:           # the exclusive right to the keys of one hash; all f
     uint64_t taken          # a number of its own for the last time that an entry came into force
     PyObject* entries       # a list of Entry objects, linked by _next; NULL: the hold is free, and kept for who waits
 
-cdef struct Shard:          # a part of the hashes; all fields under the latch
-    Latch latch
+cdef struct Shard:          # a part of the hashes; all fields under the latch, but for what readers look at
+    # What readers look at, in a cache line that a writer who only replaces a value does not write to.
+    Readers readers
     Tables tables
+    Latch latch
+    Limbo limbo             # what was replaced or removed while somebody was reading
     Tables holds            # by hash, in the same kind of table: a slot's key is a Hold*
     uint64_t taken          # how often an entry came into force
     size_t popped           # the slot behind the last one that popitem() took

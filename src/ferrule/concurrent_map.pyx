@@ -1,9 +1,9 @@
 """ConcurrentMap, ConcurrentSet and FrozenMap: hash tables that many threads read and write at once.
 
 The hashes are divided among shards, each a table of raw_table.pxd with a latch: one shard with the GIL, where a latch
-is nothing, more without it. Every operation is one locked section, or several where keys must be compared in Python: a
-section that meets a key of equal hash which only Python can compare ends there, the comparison runs with nothing held,
-and the next section goes on behind that key if it is still where it was.
+is nothing, more without it. Every write is one locked section, and a read one without the latch; or several where keys
+must be compared in Python: a section that meets a key of equal hash which only Python can compare ends there, the
+comparison runs with nothing held, and the next section goes on behind that key if it is still where it was.
 
 An entry holds all keys of one hash against writers. Who wants to write a key that is held takes an entry as well, in
 line behind those who wait already, and writes under it. So there is one place where anybody waits: _enter().
@@ -22,7 +22,23 @@ from cpython.object cimport Py_EQ, PyObject, PyObject_Hash, PyObject_RichCompare
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from ferrule._core.bound cimport quicken_with
+from ferrule._core.atomics cimport seen, publish
 from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_timeout
+from ferrule._core.epoch cimport (
+    Record,
+    Retired,
+    RetiredObject,
+    all_left,
+    enter,
+    forget_other_threads,
+    leave,
+    release_all,
+    release_object,
+    retire,
+    retired_object,
+    ripe,
+    wait_for_readers,
+)
 from ferrule._core.freelist cimport recycle
 from ferrule._core.gc cimport (
     clear_slot,
@@ -34,6 +50,7 @@ from ferrule._core.gc cimport (
     visit_raw,
     visitproc,
 )
+from ferrule._core.latch cimport WITH_GIL
 from ferrule._core.owned cimport drop, move, retain, take
 from ferrule._core.parking cimport (
     BUSY,
@@ -67,6 +84,7 @@ from ferrule.raw_table cimport (
     ASK,
     OTHER_KEY,
     PRESENT,
+    WORN,
     Item,
     Probe,
     Slot,
@@ -81,8 +99,11 @@ from ferrule.raw_table cimport (
     hash_at_hand,
     home_of,
     insert,
+    leave_table,
+    is_left_over,
     kind_of,
     live_of,
+    look_up,
     put_at_home,
     remove_slot,
     replace_table,
@@ -240,6 +261,7 @@ cdef class _Sharded:
         for index in range(1 << self._bits):
             while _shrink_locked(_shard(self, index), owner_thread()) > 0:
                 pass        # without the memory for a smaller table it stays as it is
+            _own(_shard(self, index), NULL, NULL)
 
     def stats(self):
         """A dict for each shard: items, capacity, longest_probe (slots), entered (hashes that entries hold). O(n)."""
@@ -250,6 +272,15 @@ cdef class _Sharded:
             _stats_locked(_shard(self, index), &items, &capacity, &probe, &entered)
             found.append({"items": items, "capacity": capacity, "longest_probe": probe, "entered": entered})
         return found
+
+    def collect(self):
+        """Releases what was replaced or removed while another thread was reading; waits for reads that are in progress.
+
+        With the GIL there is nothing to do. O(what is released).
+        """
+        cdef Py_ssize_t index
+        for index in range(1 << self._bits):
+            _collect(_shard(self, index))
 
     def _holders(self, Entry item not None, /):
         """Who has the hold that the entry waits for, as ferrule.debug asks for it."""
@@ -264,6 +295,11 @@ cdef class _Sharded:
             if broken != NULL:
                 raise AssertionError(f"shard {index}: {broken.decode()}")
 
+    def _inside(self, key, f, /):
+        """For tests: f(), called as if in the middle of a read of the key's shard. It must not read itself."""
+        cdef Probe probe
+        return _call_inside(_aim(self, &probe, key), f)
+
     def __sizeof__(self):
         cdef size_t size = object.__sizeof__(self) + (_stride() << self._bits) + LINE
         cdef Py_ssize_t index
@@ -277,6 +313,7 @@ cdef class _Sharded:
             return
         _empty(self)
         for index in range(1 << self._bits):
+            release_all(_shard(self, index).limbo.first)
             free_table(_shard(self, index).holds.table)
         PyMem_RawFree((<void**>self._shards - 1)[0])
 
@@ -315,6 +352,8 @@ cdef int _make_shards(_Sharded self, object shards, object capacity) except -1:
     for index in range(count):
         shard = _shard(self, index)
         shard.tables.table = shard.holds.table = &_placeholder
+        if not WITH_GIL:
+            shard.tables.readers = &shard.readers
     if capacity:
         _reserve(self, capacity)
     return 0
@@ -345,6 +384,7 @@ cdef int _reserve(_Sharded self, object keys) except -1:
         more = 1
         while more > 0:
             more = _reserve_locked(_shard(self, index), each, owner_thread())
+        _own(_shard(self, index), NULL, NULL)
         if more < 0:
             raise MemoryError
     return 0
@@ -355,7 +395,7 @@ cdef int _reserve_locked(Shard* shard, size_t keys, uint64_t thread) noexcept no
     cdef Tables* tables = &shard.tables
     cdef int more = 0
     shard.latch.lock()
-    if tables.next != NULL:
+    if tables.table.next != NULL:
         step(tables, AT_A_TIME, thread)
         more = 1
     else:
@@ -372,13 +412,13 @@ cdef int _shrink_locked(Shard* shard, uint64_t thread) noexcept nogil:
     cdef int more = 0
     shard.latch.lock()
     tables.least = 0
-    if tables.next != NULL:
+    if tables.table.next != NULL:
         step(tables, AT_A_TIME, thread)
         more = 1
     elif tables.table.live == 0:
-        free_table(tables.table)
-        tables.table = &_placeholder
-        tables.changed_by = thread
+        leave_table(tables, tables.table)
+        publish(&tables.table, &_placeholder)
+        publish(&tables.changed_by, thread)
     elif slots_for(tables.table.live) <= tables.table.mask:
         more = 1 if replace_table(tables, slots_for(tables.table.live), thread) else -1
     shard.latch.unlock()
@@ -396,9 +436,13 @@ cdef size_t _live_locked(Shard* shard) noexcept nogil:
 cdef size_t _capacity_locked(Shard* shard) noexcept nogil:
     cdef size_t capacity
     shard.latch.lock()
-    capacity = (shard.tables.next if shard.tables.next != NULL else shard.tables.table).limit
+    capacity = _newest(&shard.tables).limit
     shard.latch.unlock()
     return capacity
+
+
+cdef inline Table* _newest(Tables* tables) noexcept nogil:
+    return tables.table.next if tables.table.next != NULL else tables.table
 
 
 cdef size_t _size_locked(Shard* shard) noexcept nogil:
@@ -406,8 +450,8 @@ cdef size_t _size_locked(Shard* shard) noexcept nogil:
     shard.latch.lock()
     if shard.tables.table.limit:
         slots += shard.tables.table.mask + 1
-    if shard.tables.next != NULL:
-        slots += shard.tables.next.mask + 1
+    if shard.tables.table.next != NULL:
+        slots += shard.tables.table.next.mask + 1
     shard.latch.unlock()
     return slots * sizeof(Slot)
 
@@ -415,8 +459,8 @@ cdef size_t _size_locked(Shard* shard) noexcept nogil:
 cdef void _stats_locked(Shard* shard, size_t* items, size_t* capacity, size_t* probe, size_t* entered) noexcept nogil:
     shard.latch.lock()
     items[0] = live_of(&shard.tables)
-    capacity[0] = (shard.tables.next if shard.tables.next != NULL else shard.tables.table).limit
-    probe[0] = max(_longest_probe(shard.tables.table), _longest_probe(shard.tables.next))
+    capacity[0] = _newest(&shard.tables).limit
+    probe[0] = max(_longest_probe(shard.tables.table), _longest_probe(shard.tables.table.next))
     entered[0] = live_of(&shard.holds)
     shard.latch.unlock()
 
@@ -427,7 +471,7 @@ cdef size_t _longest_probe(Table* table) noexcept nogil:
     cdef size_t index
     if table != NULL:
         for index in range(table.cleared):
-            if table.slots[index].key != NULL:
+            if table.slots[index].key != NULL and not is_left_over(table, &table.slots[index]):
                 longest = max(longest, ((index - (table.slots[index].hash >> table.shift)) & table.mask) + 1)
     return longest
 
@@ -436,8 +480,8 @@ cdef const char* _check_locked(Shard* shard) noexcept nogil:
     cdef const char* broken
     shard.latch.lock()
     broken = _check_table(&shard.tables, shard.tables.table)
-    if broken == NULL and shard.tables.next != NULL:
-        broken = _check_table(&shard.tables, shard.tables.next)
+    if broken == NULL and shard.tables.table.next != NULL:
+        broken = _check_table(&shard.tables, shard.tables.table.next)
     if broken == NULL:
         broken = _check_table(&shard.holds, shard.holds.table)
     shard.latch.unlock()
@@ -447,6 +491,7 @@ cdef const char* _check_locked(Shard* shard) noexcept nogil:
 cdef const char* _check_table(Tables* tables, Table* table) noexcept nogil:
     """What is wrong with the table, or NULL."""
     cdef size_t index, home, used = 0, live = 0
+    cdef Table* newer = tables.table.next
     cdef Slot* slot
     for index in range(table.cleared):
         slot = &table.slots[index]
@@ -454,10 +499,12 @@ cdef const char* _check_table(Tables* tables, Table* table) noexcept nogil:
             used += slot.hash != 0
             if slot.value != NULL:
                 return b"a value without a key"
-            if slot.hash > 1:
+            if slot.hash > WORN:
                 return b"a hash without a key"
             continue
         used += 1
+        if is_left_over(table, slot):
+            continue
         live += 1
         if table_of(tables, slot.hash) != table:
             return b"a key on the wrong side of the frontier"
@@ -465,13 +512,16 @@ cdef const char* _check_table(Tables* tables, Table* table) noexcept nogil:
         while home != index:
             if table.slots[home].key == NULL and table.slots[home].hash == 0:
                 return b"a key that cannot be reached from its home"
-            if table.slots[home].key == slot.key:
+            if table.slots[home].key == slot.key and table.slots[home].hash == slot.hash:
                 return b"a key that is there twice"
             home = (home + 1) & table.mask
-    if table.cleared <= table.mask and (table != tables.next or table.slots[table.cleared - 1].hash != 0):
+    if table.cleared <= table.mask and (table != newer or table.slots[table.cleared - 1].hash != 0):
         return b"slots that are not cleared in reach"
-    if table == tables.next and table.cleared <= tables.frontier >> table.shift:
-        return b"homes before the frontier that are not cleared"
+    if table == newer and (
+        tables.table.moved > tables.table.mask
+        or table.cleared <= (<uint64_t>tables.table.moved << tables.table.shift) >> table.shift
+    ):
+        return b"homes of keys that have moved that are not cleared"
     if used != table.used or live != table.live:
         return b"wrong counts"
     if used > table.mask:
@@ -479,43 +529,30 @@ cdef const char* _check_table(Tables* tables, Table* table) noexcept nogil:
     return NULL
 
 
-cdef void _detach(Shard* shard, Table** table, Table** following, uint64_t thread) noexcept nogil:
-    """Under the latch: takes both tables out; the shard is empty."""
-    table[0] = shard.tables.table
-    following[0] = shard.tables.next
-    shard.tables.table = &_placeholder
-    shard.tables.next = NULL
-    shard.tables.changed_by = thread
+cdef inline Table* _detach(Shard* shard, uint64_t thread) noexcept nogil:
+    """Under the latch: takes the table out, with the one that replaces it; the shard is empty."""
+    cdef Table* table = shard.tables.table
+    publish(&shard.tables.table, &_placeholder)
+    publish(&shard.tables.changed_by, thread)
+    return table
 
 
-cdef void _detach_locked(Shard* shard, Table** table, Table** following) noexcept nogil:
+cdef Table* _detach_locked(Shard* shard) noexcept nogil:
+    cdef Table* table
     shard.latch.lock()
-    _detach(shard, table, following, 0)
+    table = _detach(shard, 0)
     shard.latch.unlock()
-
-
-cdef void _drop_table(Table* table) noexcept:
-    """Drops all references of a table that is nobody's any more, and frees it."""
-    cdef size_t index
-    cdef Slot* slot
-    if table == NULL:
-        return
-    for index in range(table.cleared):
-        slot = visit_slot(table, index)
-        drop(slot.key)
-        drop(slot.value)
-    free_table(table)
+    return table
 
 
 cdef void _empty(_Sharded self) noexcept:
     """Drops all that there is, entered or not."""
-    cdef Table* table
-    cdef Table* following
     cdef Py_ssize_t index
     for index in range(1 << self._bits):
-        _detach_locked(_shard(self, index), &table, &following)
-        _drop_table(table)
-        _drop_table(following)
+        _drop_detached(_shard(self, index), _detach_locked(_shard(self, index)))
+
+
+include "concurrent_map_reads.pxi"
 
 
 # --- looks and changes -----------------------------------------------------------------------------------------------
@@ -536,33 +573,35 @@ cdef inline Shard* _aim(_Sharded self, Probe* probe, object key) except NULL:
     return _shard(self, bits >> 1 >> (63 - self._bits))
 
 
-cdef inline int _get_locked(Shard* shard, Probe* probe, PyObject** value) noexcept nogil:
-    """A look; if the key is PRESENT, a new reference to its value."""
-    cdef int look
-    shard.latch.lock()
-    look = find(&shard.tables, probe)
-    if look == PRESENT:
-        value[0] = take(probe.table.slots[probe.index].value)
-    shard.latch.unlock()
+cdef inline int _read(Shard* shard, Probe* probe, PyObject** value) noexcept nogil:
+    """A look, in a read; if the key is PRESENT, a new reference to its value, unless `value` is NULL."""
+    cdef PyObject* found
+    cdef Record* record = _begin_read_locked(shard)
+    cdef int look = look_up(&shard.tables, probe, &found)
+    if look == PRESENT and value != NULL:
+        value[0] = take(found)
+    _end_read_locked(shard, record)
     return look
 
 
 cdef inline PyObject* _get(Shard* shard, Probe* probe) except? NULL:
     """A new reference to the key's value; NULL without an exception if the key is ABSENT."""
     cdef PyObject* value = NULL
-    if _get_locked(shard, probe, &value) == ASK:
-        _get_slow(shard, probe, &value)
+    if _read(shard, probe, &value) == ASK:
+        _read_slow(shard, probe, &value)
     return value
 
 
-cdef int _get_slow(Shard* shard, Probe* probe, PyObject** value) except -1:
+cdef int _read_slow(Shard* shard, Probe* probe, PyObject** value) except -1:
+    """After an ASK: PRESENT or ABSENT."""
+    cdef int look = ASK
     try:
-        _compare(probe)
-        while _get_locked(shard, probe, value) == ASK:
+        while look == ASK:
             _compare(probe)
+            look = _read(shard, probe, value)
     finally:
         _forget(probe)
-    return 0
+    return look
 
 
 cdef int _compare(Probe* probe) except -1:
@@ -629,7 +668,7 @@ cdef inline int _change_present(Shard* shard, Probe* probe, Change* change, How 
         change.old_key = slot.key
         remove_slot(&shard.tables, probe.table, probe.index, probe.thread)
     else:
-        slot.value = take(change.sum if how == INCREMENT else change.value)
+        publish(&slot.value, take(change.sum if how == INCREMENT else change.value))
     return PRESENT
 
 
@@ -659,9 +698,11 @@ cdef inline int _change(_Sharded self, Shard* shard, Probe* probe, Change* chang
     """Makes the change, waiting where an entry holds the key: PRESENT or ABSENT (before), CHANGED, NOT_PLAIN."""
     cdef int outcome
     probe.thread = owner_thread()
+    change.old = change.old_key = NULL
     outcome = _change_locked(shard, probe, change, how)
     if outcome == ASK or outcome >= ENTERED:
         outcome = _change_slow(self, shard, probe, change, how, outcome)
+    _own(shard, change.old if how != ADD else NULL, change.old_key)
     return outcome
 
 
@@ -709,7 +750,7 @@ cdef inline PyObject* _add_at_home_locked(Shard* shard, Probe* probe, PyObject* 
         sum = plain_sum(slot.value, n)
         if sum != NULL:
             old[0] = slot.value
-            slot.value = take(sum)
+            publish(&slot.value, take(sum))
     shard.latch.unlock()
     return sum
 
@@ -720,7 +761,6 @@ cdef int _put(_Sharded self, Shard* shard, Probe* probe, PyObject* value, PyObje
     cdef int outcome
     change.entry = NULL
     change.value = value
-    change.old = NULL
     outcome = _change(self, shard, probe, &change, PUT)
     old[0] = change.old
     return outcome
@@ -734,7 +774,6 @@ cdef inline int _store(_Sharded self, object key, PyObject* value, How how, PyOb
     cdef int outcome
     change.entry = NULL
     change.value = value
-    change.old = NULL
     outcome = _change(self, shard, &probe, &change, how)
     old[0] = change.old
     return outcome
@@ -746,30 +785,19 @@ cdef inline int _remove(_Sharded self, object key, PyObject** old, PyObject** ol
     cdef Change change
     cdef Shard* shard = _aim(self, &probe, key)
     cdef int outcome
-    change.entry = change.old = change.old_key = NULL
+    change.entry = NULL
     outcome = _change(self, shard, &probe, &change, TAKE)
     old[0] = change.old
     old_key[0] = change.old_key
     return outcome
 
 
-cdef inline int _has_locked(Shard* shard, Probe* probe) noexcept nogil:
-    cdef int look
-    shard.latch.lock()
-    look = find(&shard.tables, probe)
-    shard.latch.unlock()
-    return look
-
-
 cdef inline bint _contains(_Sharded self, object key) except -1:
     cdef Probe probe
-    cdef PyObject* value = NULL
     cdef Shard* shard = _aim(self, &probe, key)
-    cdef int look = _has_locked(shard, &probe)
+    cdef int look = _read(shard, &probe, NULL)
     if look == ASK:
-        _get_slow(shard, &probe, &value)
-        look = ABSENT if value == NULL else PRESENT
-        drop(value)
+        look = _read_slow(shard, &probe, NULL)
     return look == PRESENT
 
 
@@ -791,16 +819,20 @@ cdef int _traverse(PyObject* slot, visitproc visit, void* arg) noexcept:
     """Keys and values, and the coroutines that wait for entries."""
     cdef _Sharded self = <_Sharded>slot
     cdef Py_ssize_t index
+    cdef Shard* shard
     cdef int stopped = _cython_traverse(slot, visit, arg)
     if self._shards == NULL:
         return stopped
     for index in range(1 << self._bits):
+        shard = _shard(self, index)
         if not stopped:
-            stopped = _traverse_table(_shard(self, index).tables.table, visit, arg)
+            stopped = _traverse_tables(shard.tables.table, visit, arg)
         if not stopped:
-            stopped = _traverse_table(_shard(self, index).tables.next, visit, arg)
+            stopped = _traverse_limbo(&shard.limbo, visit, arg)
         if not stopped:
-            stopped = _traverse_holds(_shard(self, index).holds.table, visit, arg)
+            stopped = _traverse_holds(shard.holds.table, visit, arg)
+        if not stopped and shard.holds.table.next != NULL:
+            stopped = _traverse_holds(shard.holds.table.next, visit, arg)
     return stopped
 
 
@@ -812,6 +844,12 @@ cdef int _traverse_entry(PyObject* slot, visitproc visit, void* arg) noexcept:
     return stopped if stopped else _cython_traverse_entry(slot, visit, arg)
 
 
+cdef int _traverse_tables(Table* table, visitproc visit, void* arg) noexcept:
+    """A table and the one that replaces it."""
+    cdef int stopped = _traverse_table(table, visit, arg)
+    return stopped if stopped else _traverse_table(table.next, visit, arg)
+
+
 cdef int _traverse_table(Table* table, visitproc visit, void* arg) noexcept:
     cdef size_t index
     cdef int stopped = 0
@@ -819,7 +857,7 @@ cdef int _traverse_table(Table* table, visitproc visit, void* arg) noexcept:
     if table != NULL and table.live:
         for index in range(table.cleared):
             slot = visit_slot(table, index)
-            if slot.key != NULL:
+            if slot.key != NULL and not is_left_over(table, slot):
                 stopped = visit(slot.key, arg)
                 if not stopped:
                     stopped = visit(slot.value, arg)
@@ -835,7 +873,7 @@ cdef int _traverse_holds(Table* table, visitproc visit, void* arg) noexcept:
     if table.live:
         for index in range(table.cleared):
             hold = <Hold*>table.slots[index].key
-            if hold != NULL and not stopped:
+            if hold != NULL and not stopped and not is_left_over(table, &table.slots[index]):
                 stopped = visit_waiters(&hold.queue, visit, arg)
     return stopped
 

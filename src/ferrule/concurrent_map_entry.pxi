@@ -225,7 +225,6 @@ cdef int _entry_change(Entry entry, Change* change, How how) except -1:
     cdef Probe probe
     cdef Shard* shard = _aim_entry(entry, &probe)
     change.entry = <PyObject*>entry
-    change.old = change.old_key = NULL
     return _change(entry._map, shard, &probe, change, how)
 
 

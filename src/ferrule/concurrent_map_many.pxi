@@ -160,7 +160,7 @@ cdef bint _set_many_locked(_Many self, uint64_t thread) noexcept nogil:
     for index in range(<size_t>1 << self._map._bits):
         if self._new[index] > 1:
             tables = &_shard(self._map, index).tables
-            good = good and tables.next == NULL and tables.table.used + self._new[index] - 1 <= tables.table.limit
+            good = good and tables.table.next == NULL and tables.table.used + self._new[index] - 1 <= tables.table.limit
     if good:
         for index in range(self._count):
             wanted = &self._wanted[index]
@@ -168,7 +168,7 @@ cdef bint _set_many_locked(_Many self, uint64_t thread) noexcept nogil:
             if wanted.stored != NULL:
                 slot = find_same(tables, wanted.hash, wanted.stored)
                 old = slot.value
-                slot.value = wanted.value
+                publish(&slot.value, wanted.value)
                 wanted.value = old
             else:
                 table = tables.table
@@ -184,7 +184,7 @@ cdef int _make_room_locked(Shard* shard, size_t keys, uint64_t thread) noexcept 
     cdef Tables* tables = &shard.tables
     cdef int more = 0
     shard.latch.lock()
-    if tables.next != NULL:
+    if tables.table.next != NULL:
         step(tables, AT_A_TIME, thread)
         more = 1
     elif tables.table.used + keys > tables.table.limit:
@@ -223,6 +223,8 @@ cdef int _set_many(_Sharded map, dict items) except -1:
                     more = _make_room_locked(_shard(map, index), many._new[index] - 1, owner_thread())
                 if more < 0:
                     raise MemoryError
+        for index in range(many._count):
+            _own(many._wanted[index].shard, many._wanted[index].value, NULL)
     finally:
         _leave_all(entries)
     return 0
@@ -247,8 +249,10 @@ cdef void _copy_table(Table* table, Snapshot* snapshot) noexcept nogil:
         return
     for index in range(table.cleared):
         slot = visit_slot(table, index)
-        if slot.key != NULL:
-            snapshot.items[snapshot.count] = slot[0]
+        if slot.key != NULL and not is_left_over(table, slot):
+            snapshot.items[snapshot.count].hash = slot.hash
+            snapshot.items[snapshot.count].key = slot.key
+            snapshot.items[snapshot.count].value = slot.value
             retain(slot.key)
             retain(slot.value)
             snapshot.count += 1
@@ -264,7 +268,7 @@ cdef size_t _snapshot_locked(_Sharded self, Py_ssize_t first, Py_ssize_t end, Sn
     if live <= snapshot.room:
         for index in range(first, end):
             _copy_table(_shard(self, index).tables.table, snapshot)
-            _copy_table(_shard(self, index).tables.next, snapshot)
+            _copy_table(_shard(self, index).tables.table.next, snapshot)
     for index in range(first, end):
         _shard(self, index).latch.unlock()
     return live
@@ -353,6 +357,7 @@ cdef int _copy_into(_Sharded self, _Sharded new) except -1:
         more = 1
         while more > 0:
             more = _make_room_locked(_shard(new, index), snapshot.count, owner_thread())
+        _own(_shard(new, index), NULL, NULL)
         if more == 0:
             _fill_locked(_shard(new, index), &snapshot)
         _free_snapshot(&snapshot)
@@ -363,29 +368,27 @@ cdef int _copy_into(_Sharded self, _Sharded new) except -1:
 
 # --- one key after the other -----------------------------------------------------------------------------------------
 
-cdef bint _detach_free_locked(Shard* shard, Table** table, Table** following, uint64_t thread) noexcept nogil:
-    """Takes both tables out if no entry holds a key; False if one does."""
-    cdef bint free
+cdef Table* _detach_free_locked(Shard* shard, uint64_t thread) noexcept nogil:
+    """Takes the table out if no entry holds a key; NULL if one does."""
+    cdef Table* table = NULL
     shard.latch.lock()
-    free = live_of(&shard.holds) == 0
-    if free:
-        _detach(shard, table, following, thread)
+    if live_of(&shard.holds) == 0:
+        table = _detach(shard, thread)
     shard.latch.unlock()
-    return free
+    return table
 
 
 cdef int _remove_all(_Sharded self) except -1:
     """clear(): waits for the keys that entries hold."""
     cdef Table* table
-    cdef Table* following
     cdef Py_ssize_t index
     cdef _Iterator keys
     cdef Item item
     cdef Shard* shard
     for index in range(1 << self._bits):
-        if _detach_free_locked(_shard(self, index), &table, &following, owner_thread()):
-            _drop_table(table)
-            _drop_table(following)
+        table = _detach_free_locked(_shard(self, index), owner_thread())
+        if table != NULL:
+            _drop_detached(_shard(self, index), table)
             continue
         keys = _iterate(self, KEYS)
         keys._index = index
@@ -412,7 +415,7 @@ cdef int _remove_item(_Sharded self, Shard* shard, object key, uint64_t hash) ex
     probe.hash = hash
     probe.asked = probe.candidate = NULL
     probe.restarts = 0
-    change.entry = change.old = change.old_key = NULL
+    change.entry = NULL
     _change(self, shard, &probe, &change, TAKE)
     drop(change.old_key)
     drop(change.old)
@@ -435,7 +438,7 @@ cdef Py_ssize_t _retain(_Sharded self, object predicate, bint with_value) except
         if not found:
             return removed
         key = move(item.key)
-        if not _is_there_locked(shard, &item, False):
+        if not _is_there(shard, &item, False):
             continue
         entry = _enter(self, shard, key, item.hash, NEVER, &ENTER)
         try:
@@ -479,12 +482,12 @@ cdef bint _pop_locked(Shard* shard, uint64_t thread, PyObject** key, PyObject** 
     cdef Slot* slot
     cdef bint found = False
     shard.latch.lock()
-    table = tables.table if tables.table.live else tables.next
+    table = tables.table if tables.table.live else tables.table.next
     if table != NULL and table.live:
         for passed in range(table.cleared):
             index = (shard.popped + passed) % table.cleared
             slot = &table.slots[index]
-            if slot.key != NULL and not _is_held(shard, slot.hash):
+            if slot.key != NULL and not is_left_over(table, slot) and not _is_held(shard, slot.hash):
                 key[0] = slot.key
                 value[0] = slot.value
                 shard.popped = index
@@ -499,5 +502,6 @@ cdef bint _pop_any(_Sharded self, PyObject** key, PyObject** value) noexcept:
     cdef Py_ssize_t index
     for index in range(1 << self._bits):
         if _pop_locked(_shard(self, index), owner_thread(), key, value):
+            _own(_shard(self, index), value[0], key[0])
             return True
     return False

@@ -49,7 +49,9 @@ cdef class ConcurrentMap(_Sharded):
         cdef Shard* shard
         _check_value(value)
         shard = _aim(self, &probe, key)
-        if not _put_at_home_locked(shard, &probe, <PyObject*>value, &old):
+        if _put_at_home_locked(shard, &probe, <PyObject*>value, &old):
+            _own(shard, old, NULL)
+        else:
             _put(self, shard, &probe, <PyObject*>value, &old)
         drop(old)       # last: its destructor may call back
 
@@ -204,7 +206,6 @@ cdef class ConcurrentMap(_Sharded):
                 ):
                     return False
                 change.entry = <PyObject*>NULL if entry is None else <PyObject*>entry
-                change.old = change.old_key = NULL
                 change.expected = <PyObject*>NULL if present is _MISSING else <PyObject*>present
                 change.value = <PyObject*>NULL if new is _MISSING else <PyObject*>new
                 outcome = _change(self, shard, &probe, &change, REPLACE)
@@ -229,6 +230,7 @@ cdef class ConcurrentMap(_Sharded):
         cdef PyObject* old
         cdef PyObject* sum = _add_at_home_locked(shard, &probe, <PyObject*>n, &old)
         if sum != NULL:
+            _own(shard, old, NULL)
             drop(old)
             return move(sum)
         return _increment(self, shard, &probe, n, default)
@@ -351,7 +353,7 @@ cdef object _increment(ConcurrentMap self, Shard* shard, Probe* probe, object n,
     start = _plain_sum(default, n)
     if start is None:
         return _increment_slow(self, shard, probe, n, default)
-    change.entry = change.old = change.sum = NULL
+    change.entry = change.sum = NULL
     change.value = <PyObject*>n
     change.start = <PyObject*>start
     outcome = _change(self, shard, probe, &change, INCREMENT)

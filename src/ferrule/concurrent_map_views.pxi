@@ -101,7 +101,7 @@ cdef class _Iterator:
                 if found < 0:
                     raise MemoryError
                 raise StopIteration
-            if _is_there_locked(shard, &item, self._part != KEYS):
+            if _is_there(shard, &item, self._part != KEYS):
                 break
             drop(item.key)
         if self._part == KEYS:
@@ -156,7 +156,7 @@ cdef int _pull(_Iterator self, Item* item, Shard** shard) noexcept:
             self._ended = False
         if self._index >> self._map._bits:
             return 0
-        if not _scan_locked(_shard(self._map, self._index), self):
+        if not _scan(_shard(self._map, self._index), self):
             items = <Item*>PyMem_RawMalloc(2 * (self._room + AT_ONCE) * sizeof(Item))
             if items == NULL:
                 return -1
@@ -169,31 +169,32 @@ cdef int _pull(_Iterator self, Item* item, Shard** shard) noexcept:
     return 1
 
 
-cdef bint _scan_locked(Shard* shard, _Iterator self) noexcept nogil:
-    """Takes references to some more keys; False if there is no room for them."""
+cdef bint _scan(Shard* shard, _Iterator self) noexcept nogil:
+    """Takes references to some more keys, in a read; False if there is no room for them."""
     cdef size_t count = 0
     cdef size_t index
-    cdef bint fits
-    shard.latch.lock()
-    fits = scan(&shard.tables, &self._since, &self._ended, self._items, self._room, AT_ONCE, &count)
+    cdef Record* record = _begin_read_locked(shard)
+    cdef bint fits = scan(&shard.tables, &self._since, &self._ended, self._items, self._room, AT_ONCE, &count)
     if fits:
         for index in range(count):
             retain(self._items[index].key)
         self._at = 0
         self._count = count
-    shard.latch.unlock()
+    _end_read_locked(shard, record)
     return fits
 
 
-cdef bint _is_there_locked(Shard* shard, Item* item, bint wants_value) noexcept nogil:
+cdef bint _is_there(Shard* shard, Item* item, bint wants_value) noexcept nogil:
     """Whether the key is still there; if so and wanted, a new reference to its value."""
-    cdef Slot* slot
-    shard.latch.lock()
-    slot = find_same(&shard.tables, item.hash, item.key)
-    if slot != NULL and wants_value:
-        item.value = take(slot.value)
-    shard.latch.unlock()
-    return slot != NULL
+    cdef PyObject* value = NULL
+    cdef Record* record = _begin_read_locked(shard)
+    cdef Slot* slot = find_same(&shard.tables, item.hash, item.key)
+    if slot != NULL:
+        value = seen(&slot.value)       # NULL: it is being removed
+    if value != NULL and wants_value:
+        item.value = take(value)
+    _end_read_locked(shard, record)
+    return value != NULL
 
 
 cdef traverseproc _cython_traverse_iterator = traverse_slot(_Iterator)

@@ -35,6 +35,10 @@ HANGS = re.compile(r"Hung: |\+ Timeout \+|Failed: Timeout")
 """How a hang shows that the kit or pytest-timeout ended before the limit did."""
 
 
+WITHOUT_GIL = "a free-threaded interpreter"
+GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
 class Unusable(Exception):
     """The mutants cannot be tried, or one of them cannot: it does not apply, does not build, or names no test."""
 
@@ -47,22 +51,26 @@ class Mutant:
     what: str
     kills: tuple[str, ...]
     modules: tuple[str, ...]
+    without_gil: bool = False
 
     @classmethod
     def read(cls, patch: Path) -> "Mutant":
         header = re.split(r"^(?=diff |--- )", patch.read_text(), maxsplit=1, flags=re.MULTILINE)[0]
-        fields: dict[str, list[str]] = {"What": [], "Kills": [], "Module": []}
+        fields: dict[str, list[str]] = {"What": [], "Kills": [], "Module": [], "Needs": []}
         for line in header.splitlines():
             name, colon, value = line.partition(":")
             if not colon or name not in fields or not value.strip():
                 raise Unusable(
-                    f"{patch.name}: a header line is `What: ...`, `Kills: ...` or `Module: ...`, not {line!r}"
+                    f"{patch.name}: a header line is `What: ...`, `Kills: ...`, `Module: ...` or `Needs: ...`,"
+                    f" not {line!r}"
                 )
             fields[name].append(value.strip())
-        if missing := [name for name, values in fields.items() if not values]:
+        if unknown := [need for need in fields["Needs"] if need != WITHOUT_GIL]:
+            raise Unusable(f"{patch.name}: what a mutant may need is {WITHOUT_GIL!r}, not {unknown[0]!r}")
+        if missing := [name for name, values in fields.items() if not values and name != "Needs"]:
             raise Unusable(f"{patch.name}: the header has no {' and no '.join(missing)}")
         modules = [module for value in fields["Module"] for module in value.split()]
-        return cls(patch, " ".join(fields["What"]), tuple(fields["Kills"]), tuple(modules))
+        return cls(patch, " ".join(fields["What"]), tuple(fields["Kills"]), tuple(modules), bool(fields["Needs"]))
 
 
 @dataclass(frozen=True)
@@ -189,11 +197,13 @@ def _report(room: str, results: Sequence[Result]) -> str:
         for r in results
     ]
     killed = sum(r.killed for r in results)
+    verb = "mutants" if GIL else "mutants-freethreaded"
+    verb = "mutants" if GIL else "mutants-freethreaded"
     return "\n".join(
         [
             f"# Mutants: {room}",
             "",
-            f"`make mutants ROOM={room}` on {platform.python_implementation()} {platform.python_version()}: "
+            f"`make {verb} ROOM={room}` on {platform.python_implementation()} {platform.python_version()}: "
             f"{killed} of {len(results)} killed.",
             "",
             "| Mutant | What is wrong | Test that must notice | Result |",
@@ -217,6 +227,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             mutants = [Mutant.read(patch) for patch in sorted((root / "tests/mutants" / room).glob("*.patch"))]
             if not mutants:
                 raise Unusable("there are no mutants")
+            mutants = [mutant for mutant in mutants if not (GIL and mutant.without_gil)]
+            if not mutants:
+                print(f"{room}: needs {WITHOUT_GIL} (make mutants-freethreaded)", flush=True)
+                continue
             results = []
             for result in try_room(root, mutants, options.limit):
                 print(f"{room}/{result.mutant.patch.stem:32}  {result.ending:28}  {result.test}", flush=True)

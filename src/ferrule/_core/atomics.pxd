@@ -3,6 +3,8 @@
 Atomic[T]   atomic on every build, for what is read by a thread that has given up the GIL.
 Shared[T]   atomic where there is no GIL; a plain field where the GIL makes each access atomic already.
             Never touch one inside `with nogil:`.
+seen()      an acquire load of a plain field that is changed under a latch, by who looks without it; and publish(),
+            the release store that it pairs with. Plain accesses with the GIL. Who has the latch may load plainly.
 """
 
 cdef extern from *:
@@ -15,7 +17,21 @@ cdef extern from *:
     template <class T> using Atomic = std::atomic<T>;
     #ifdef Py_GIL_DISABLED
     template <class T> using Shared = std::atomic<T>;
+
+    // What C++20 calls an atomic_ref.
+    template <class T> inline std::atomic<T>& atomic_at(T* field) noexcept {
+        static_assert(sizeof(std::atomic<T>) == sizeof(T) && std::atomic<T>::is_always_lock_free);
+        return *reinterpret_cast<std::atomic<T>*>(field);
+    }
+    template <class T> inline T seen(T* field) noexcept { return atomic_at(field).load(std::memory_order_acquire); }
+    template <class T> inline void publish(T* field, T value) noexcept {
+        atomic_at(field).store(value, std::memory_order_release);
+    }
+    inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
     #else
+    template <class T> inline T seen(T* field) noexcept { return *field; }
+    template <class T> inline void publish(T* field, T value) noexcept { *field = value; }
+
     template <class T> class Shared {
         T value_;
     public:
@@ -52,3 +68,6 @@ cdef extern from *:
         T exchange(T, memory_order) noexcept nogil
         T fetch_add(T, memory_order) noexcept nogil
         bint compare_exchange_strong(T&, T, memory_order, memory_order) noexcept nogil
+
+    T seen "ferrule::seen"[T](T* field) noexcept nogil
+    void publish "ferrule::publish"[T](T* field, T value) noexcept nogil

@@ -5,15 +5,38 @@ Built with FERRULE_PROBE=1 only; no wheel has it.
 Gate        a count of permits and one queue; its calls make every transition of a waiter's claim word happen on demand
 Several     one waiter registered with many gates, as a select does
 Claimed     the stop point between a claim and its wake: the claiming thread holds the wake list until wake() is called
+Cell        one reference that is read without a latch, and a stop point within a read
+Stop        a stop point within a locked section that allocates memory, and so in the middle of a write
 """
+import os
+
 cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
 
-from ferrule._core.atomics cimport acq_rel, relaxed
+from ferrule._core.atomics cimport acq_rel, publish, relaxed, seen
 from ferrule._core.coroutine cimport Alarms, Coroutine, expire, new_coroutine
 from ferrule._core.deadline cimport NEVER, parse_timeout
+from ferrule._core.epoch cimport (
+    Limbo,
+    Readers,
+    Record,
+    Retired,
+    RetiredObject,
+    all_left,
+    count_records,
+    enter,
+    forget_other_threads,
+    leave,
+    release_all,
+    retire,
+    retired_object,
+    ripe,
+    wait_for_readers,
+)
 from ferrule._core.gc cimport (
+    clear_slot,
+    inquiry,
     replace_gc_slots,
     traverse_slot,
     traverseproc,
@@ -21,7 +44,7 @@ from ferrule._core.gc cimport (
     visitproc,
 )
 from ferrule._core.latch cimport Latch
-from ferrule._core.owned cimport drop, take
+from ferrule._core.owned cimport drop, move, swap, take
 from ferrule._core.parking cimport (
     BUSY,
     CLAIMED,
@@ -252,6 +275,167 @@ cdef class Several:
             handed = False
 
 
+# --- reads without a latch -------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Cell:
+    """Cell(value): get() reads it without the latch, set() replaces it."""
+    cdef Latch _latch
+    cdef Readers _readers
+    cdef Limbo _limbo
+    cdef PyObject* _value           # written under the latch, by publish()
+    cdef object _gc                 # makes the class one that the collector visits
+
+    def __cinit__(self, value, /):
+        self._value = take(<PyObject*>value)
+
+    def get(self):
+        cdef Record* record = enter(&self._readers)
+        if record == NULL:
+            raise MemoryError
+        cdef PyObject* value = take(seen(&self._value))
+        leave(record)
+        return move(value)
+
+    def set(self, value, /):
+        """Replaces the value; what nobody can be looking at any more is released."""
+        cdef PyObject* old = self._swap_locked(take(<PyObject*>value))
+        cdef Retired* things = NULL
+        if not all_left(&self._readers):
+            things = retired_object(old, NULL)
+            if things == NULL:
+                wait_for_readers(&self._readers)
+                drop(old)
+        else:
+            drop(old)
+        release_all(self._retire_locked(things))
+
+    def collect(self):
+        """Waits for those who are inside, then releases what is kept."""
+        with nogil:
+            wait_for_readers(&self._readers)
+        release_all(self._retire_locked(NULL))
+
+    def inside(self, f, /):
+        """f(), called in the middle of a read. It must not read a cell itself."""
+        cdef Record* record = enter(&self._readers)
+        if record == NULL:
+            raise MemoryError
+        try:
+            return f()
+        finally:
+            leave(record)
+
+    def kept(self):
+        """How many values have been replaced and not been released."""
+        return self._count_locked()
+
+    cdef PyObject* _swap_locked(self, PyObject* value) noexcept nogil:
+        self._latch.lock()
+        cdef PyObject* old = self._value
+        publish(&self._value, value)
+        self._latch.unlock()
+        return old
+
+    cdef Retired* _retire_locked(self, Retired* things) noexcept nogil:
+        self._latch.lock()
+        retire(&self._readers, &self._limbo, things)
+        things = ripe(&self._readers, &self._limbo)
+        self._latch.unlock()
+        return things
+
+    cdef Py_ssize_t _count_locked(self) noexcept nogil:
+        cdef Py_ssize_t count = 0
+        self._latch.lock()
+        cdef Retired* thing = self._limbo.first
+        while thing != NULL:
+            count += 1
+            thing = thing.next
+        self._latch.unlock()
+        return count
+
+    def __dealloc__(self):
+        drop(swap(&self._value, NULL))
+        release_all(self._limbo.first)
+
+
+def records():
+    """How many threads have records, and how many records there are, of those who read cells."""
+    cdef int taken = 0
+    cdef int all = count_records(&taken)
+    return taken, all
+
+
+cdef extern from *:
+    """
+    namespace stop {
+    PyMemAllocatorEx original;
+    ferrule::Atomic<unsigned long> thread{0};   // which thread stops; 0: none
+    size_t least;                               // at an allocation of so many bytes or more
+    ferrule::Atomic<bool> stopped{false};
+
+    void* allocate(void* ctx, size_t size) {
+        if (size >= least && thread.load(std::memory_order_acquire) == PyThread_get_thread_ident()) {
+            stopped.store(true, std::memory_order_release);
+            while (thread.load(std::memory_order_acquire)) std::this_thread::yield();
+            stopped.store(false, std::memory_order_release);
+        }
+        return original.malloc(original.ctx, size);
+    }
+
+    void install() {
+        PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &original);
+        PyMemAllocatorEx mine = original;
+        mine.malloc = allocate;
+        PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &mine);
+    }
+
+    void uninstall() { PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &original); }
+    void arm() { thread.store(PyThread_get_thread_ident(), std::memory_order_release); }
+    void go_on() { thread.store(0, std::memory_order_release); }
+    }
+    """
+    void _install "stop::install"()
+    void _uninstall "stop::uninstall"()
+    void _arm "stop::arm"()
+    void _go_on "stop::go_on"()
+    size_t _least "stop::least"
+    cppclass Flag "ferrule::Atomic<bool>":
+        bint load()
+    Flag _stopped "stop::stopped"
+
+
+@cython.final
+cdef class Stop:
+    """Stop(size): the thread that calls arm() stops where it next allocates so many bytes, until go_on().
+
+    It stays attached to the interpreter, so nothing that stops all threads may run meanwhile: no collection. One at a
+    time, and from install() to uninstall() no other thread may begin or end.
+    """
+
+    def __cinit__(self, size_t size):
+        global _least
+        _least = size
+
+    def __enter__(self):
+        _install()
+        return self
+
+    def __exit__(self, *error):
+        _go_on()
+        _uninstall()
+
+    def arm(self):
+        _arm()
+
+    def go_on(self):
+        _go_on()
+
+    @property
+    def stopped(self):
+        return _stopped.load()
+
+
 # --- operations ------------------------------------------------------------------------------------------------------
 
 cdef int _attempt(Waiter* waiter, Place place) noexcept:
@@ -270,9 +454,9 @@ cdef int _attempt_several(Waiter* waiter, Place place) noexcept:
     """Links first and looks again after: a permit that came in between is then seen by one of the two sides."""
     cdef Several several = <Several>waiter.target
     cdef WakeList woken
-    cdef int seen = PARKED
+    cdef int expected = PARKED
     woken.head = woken.tail = NULL
-    if place != TRY and not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
+    if place != TRY and not waiter.claim.compare_exchange_strong(expected, SPENT, acq_rel, relaxed):
         return LINKED           # claimed by a gate that still had it from the round before: its token comes
     several._unlink_all()
     while True:
@@ -289,14 +473,14 @@ cdef int _attempt_several(Waiter* waiter, Place place) noexcept:
                 break
         else:
             return LINKED
-        if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
+        if not waiter.claim.compare_exchange_strong(expected, SPENT, acq_rel, relaxed):
             return LINKED       # claimed already: its token comes
         several._unlink_all()
 
 
 cdef bint _abandon_several(Waiter* waiter) noexcept nogil:
-    cdef int seen = PARKED
-    if not waiter.claim.compare_exchange_strong(seen, SPENT, acq_rel, relaxed):
+    cdef int expected = PARKED
+    if not waiter.claim.compare_exchange_strong(expected, SPENT, acq_rel, relaxed):
         return False
     with gil:
         (<Several>waiter.target)._unlink_all()
@@ -389,6 +573,25 @@ def next_to_expire(loop, /):
 
 cdef traverseproc _traverse_gate_fields = traverse_slot(Gate)
 cdef traverseproc _traverse_several_fields = traverse_slot(Several)
+cdef traverseproc _traverse_cell_fields = traverse_slot(Cell)
+cdef inquiry _clear_cell_fields = clear_slot(Cell)
+
+
+cdef int _traverse_cell(PyObject* slot, visitproc visit, void* arg) noexcept:
+    cdef Cell self = <Cell>slot
+    cdef Retired* thing = self._limbo.first
+    cdef int stopped = _traverse_cell_fields(slot, visit, arg)
+    if not stopped:
+        stopped = visit_raw(self._value, visit, arg)
+    while thing != NULL and not stopped:
+        stopped = visit_raw((<RetiredObject*>thing).object, visit, arg)
+        thing = thing.next
+    return stopped
+
+
+cdef int _clear_cell(PyObject* slot) noexcept:
+    (<Cell>slot).set(None)
+    return _clear_cell_fields(slot)
 
 
 cdef int _traverse_gate(PyObject* slot, visitproc visit, void* arg) noexcept:
@@ -416,3 +619,12 @@ cdef int _traverse_several(PyObject* slot, visitproc visit, void* arg) noexcept:
 
 replace_gc_slots(Gate, _traverse_gate, NULL)
 replace_gc_slots(Several, _traverse_several, NULL)
+replace_gc_slots(Cell, _traverse_cell, _clear_cell)
+
+
+def _in_child():
+    forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
