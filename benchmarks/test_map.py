@@ -5,6 +5,7 @@ With --benchmark-disable everything runs once, to show that it runs.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import Counter
 
@@ -54,6 +55,24 @@ def test_the_verbs_of_every_contender_do_as_the_ones_of_dict(contender):
     if contender.setdefault:
         setdefault = contender.setdefault(m)
         assert (setdefault("a", 4), setdefault("c", 5), m["c"]) == (3, 5, 5)
+
+
+@pytest.mark.parametrize("contender", [*peers.CACHES, *peers.ASYNC_CACHES], **by_name)
+def test_every_cache_computes_a_value_once(contender):
+    calls = []
+
+    async def later():
+        return calls.append(1) or "value"
+
+    async def asked():
+        return [await m.get_or_compute("k", later) for _ in range(3)]
+
+    m = contender.make()
+    if contender.asynchronous:
+        assert asyncio.run(asked()) == ["value"] * 3
+    else:
+        assert [m.get_or_compute("k", lambda: calls.append(1) or "value") for _ in range(3)] == ["value"] * 3
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("contender", [c for c in peers.COUNTING if c.make and c is not peers.DICT], **by_name)

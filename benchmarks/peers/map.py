@@ -5,14 +5,15 @@ All of them have `get`, `m[k] = v` and `del m[k]`; what some do otherwise or not
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.peers import optional
-from ferrule import ConcurrentMap
+from ferrule import ConcurrentMap, aio
 
 BY_SYNTAX = "m[k] += 1"
 BY_CALL = "m.increment(k)"
@@ -169,6 +170,58 @@ OURS = Map(
     ours=True,
 )
 
+
+@dataclass(frozen=True)
+class Cache:
+    """What computes an absent value once: `m.get_or_compute(k, factory)`, which a task awaits if it is asynchronous."""
+
+    name: str
+    make: Callable[[], Any]
+    asynchronous: bool
+    missing: str = ""
+    ours: bool = False
+
+
+class LockForEachKey:
+    """A dict, and a lock for each key that was ever asked for, as people write it."""
+
+    def __init__(self) -> None:
+        self._values: dict[Any, Any] = {}
+        self._locks: dict[Any, threading.Lock] = {}
+
+    def get_or_compute(self, key: Any, factory: Callable[[], Any]) -> Any:
+        if key in self._values:
+            return self._values[key]
+        with self._locks.setdefault(key, threading.Lock()):
+            if key not in self._values:
+                self._values[key] = factory()
+            return self._values[key]
+
+
+class AsyncLockForEachKey:
+    """The same for the tasks of one event loop."""
+
+    def __init__(self) -> None:
+        self._values: dict[Any, Any] = {}
+        self._locks: dict[Any, asyncio.Lock] = {}
+
+    async def get_or_compute(self, key: Any, factory: Callable[[], Awaitable[Any]]) -> Any:
+        if key in self._values:
+            return self._values[key]
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if key not in self._values:
+                self._values[key] = await factory()
+            return self._values[key]
+
+
+CACHES = [
+    Cache("dict + threading.Lock for each key", LockForEachKey, asynchronous=False),
+    Cache("ferrule.ConcurrentMap", ConcurrentMap, asynchronous=False, ours=True),
+]
+ASYNC_CACHES = [
+    Cache("dict + asyncio.Lock for each key", AsyncLockForEachKey, asynchronous=True),
+    Cache("ferrule.aio.ConcurrentMap", aio.ConcurrentMap, asynchronous=True, ours=True),
+]
 
 MAPS = [DICT, LOCKED, CACHEBOX, FT_UTILS, CEREGGII, NIMBUS, OURS]
 """What all of them can: `get`, `m[k] = v`, `del m[k]`."""

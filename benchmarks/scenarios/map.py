@@ -6,6 +6,7 @@ input, so that `==` has to be asked. Each key has a value of its own where the t
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from array import array
@@ -18,7 +19,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from benchmarks.peers import map as peers
-from benchmarks.peers.map import BY_CALL, BY_CELL, BY_SYNTAX, Map
+from benchmarks.peers.map import BY_CALL, BY_CELL, BY_SYNTAX, Cache, Map
 from benchmarks.scenarios import Loop, Scenario, Tail
 
 KEYS = 1000
@@ -32,6 +33,9 @@ MIX_STEPS = 50_000
 AT_FIRST = 100
 """Inserts before the mix begins, where it begins with an empty map: no read, update or removal finds nothing."""
 GROWTH_INSERTS = 1_000_000
+
+CALLERS = 100
+"""Tasks that ask for the same absent key at once."""
 
 INT, STR = "int", "str"
 Key = int | str
@@ -167,6 +171,47 @@ def get_or_create(contender: Map, threads: int) -> list[Loop]:
             held(key, [])
 
     return _new(contender, threads, put)
+
+
+# What is computed where it is absent.
+
+
+async def computed() -> int:
+    return 1
+
+
+def get_or_compute(contender: Cache, threads: int, size: int) -> list[Loop]:
+    """n calls, on caches that begin empty and are given so many keys; with one key nearly all of them are hits."""
+    fresh = keys(INT, range(size))
+
+    def loop(n: int) -> None:
+        for _ in range(-(-n // NEW) if size > 1 else 1):
+            held = contender.make().get_or_compute
+            for key in in_turn(fresh, min(n, NEW) if size > 1 else n):
+                held(key, int)
+
+    async def task(n: int) -> None:
+        for _ in range(-(-n // NEW) if size > 1 else 1):
+            held = contender.make().get_or_compute
+            for key in in_turn(fresh, min(n, NEW) if size > 1 else n):
+                await held(key, computed)
+
+    return [(lambda n: asyncio.run(task(n))) if contender.asynchronous else loop] * threads
+
+
+def stampede(contender: Cache, threads: int) -> list[Loop]:
+    """Rounds in which as many tasks as there are ask for one absent key at once; n is the number of their calls."""
+
+    async def slow() -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    async def rounds(n: int) -> None:
+        m = contender.make()
+        for number in range(max(1, n // CALLERS)):
+            await asyncio.gather(*[m.get_or_compute(number, slow) for _ in range(CALLERS)])
+
+    return [lambda n: asyncio.run(rounds(n))] * threads
 
 
 # Whole maps.
@@ -371,6 +416,17 @@ def _single() -> Iterator[Scenario]:
     )
     yield Scenario("get_or_create", "`m.setdefault(k, [])`, absent keys", peers.CREATING, (1,), get_or_create)
     yield Scenario("setdefault_hit", "`m.setdefault(k, None)`, present keys", peers.CREATING, (1,), setdefault_hit)
+    for caches, prefix in ((peers.CACHES, ""), (peers.ASYNC_CACHES, "async_")):
+        call = "`await m.get_or_compute(k, f)`" if prefix else "`m.get_or_compute(k, f)`"
+        yield Scenario(f"{prefix}compute_hit", f"{call}, a present key", caches, (1,), partial(get_or_compute, size=1))
+        yield Scenario(f"{prefix}compute_miss", f"{call}, absent keys", caches, (1,), partial(get_or_compute, size=NEW))
+    yield Scenario(
+        "stampede",
+        f"`await m.get_or_compute(k, f)`, {CALLERS} tasks at once ask for one absent key, for each task",
+        peers.ASYNC_CACHES,
+        (1,),
+        stampede,
+    )
     yield Scenario("iterate", f"`for k, v in m.items()`, {WHOLE:,} items, for each", peers.ITERATED, (1,), iterate)
     yield Scenario("snapshot", f"`m.snapshot()`, {WHOLE:,} items, for each", peers.COPIED, (1,), snapshot)
 

@@ -31,14 +31,15 @@ cdef class _Sharded:
     cdef char* _shards              # constant: the first, each at its own cache lines
     cdef int _bits                  # constant: there are 1 << _bits shards
     cdef object __weakref__
-    cdef object _marker             # None; so that the class has slots for the collector
+    cdef object _flights            # of a map, once it needs them; set once, in a critical section
 
 
 cdef class Entry:
     cdef _Sharded _map              # constant, as the next three
     cdef object _key                # as it was given
-    cdef uint64_t _hash
+    cdef uint64_t _hash             # a task's entry: from its first step on, as the next two
     cdef Shard* _shard
+    cdef object _context            # of the task that is the owner: the hold borrows it
     cdef Hold* _hold                # under the latch; NULL: not in force
     cdef PyObject* _next            # under the latch: the next entry of the same hold
     cdef PyObject* _stored          # under the latch, set once: a key object in the map that is equal to _key

@@ -282,9 +282,9 @@ cdef class _Sharded:
         for index in range(1 << self._bits):
             _collect(_shard(self, index))
 
-    def _holders(self, Entry item not None, /):
-        """Who has the hold that the entry waits for, as ferrule.debug asks for it."""
-        return _holders_of(item)
+    def _holders(self, item, /):
+        """Who has the hold that the entry waits for, or computes what the call does, as ferrule.debug asks for it."""
+        return _turn_of(item) if isinstance(item, _Call) else _holders_of(<Entry?>item)
 
     def _check(self):
         """For tests: AssertionError if an invariant of the tables is broken. O(n)."""
@@ -807,6 +807,8 @@ include "concurrent_map_many.pxi"
 include "concurrent_map_map.pxi"
 include "concurrent_map_set.pxi"
 include "concurrent_map_frozen.pxi"
+include "concurrent_map_flight.pxi"
+include "concurrent_map_face.pxi"
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------

@@ -442,15 +442,20 @@ cdef list _holders_of(Entry entry):
     return [(thread, move(context) if context != NULL else None, None, None)]
 
 
-cdef Entry _enter(
-    _Sharded map, Shard* shard, object key, uint64_t hash, int64_t timeout, const Operation* operation
-):
-    """The entry of the key, in force; None if the operation does not wait and the key is held."""
+cdef inline Entry _new_entry(_Sharded map, object key, Shard* shard, uint64_t hash):
     cdef Entry entry = Entry.__new__(Entry)
     entry._map = map
     entry._key = key
     entry._hash = hash
     entry._shard = shard
+    return entry
+
+
+cdef Entry _enter(
+    _Sharded map, Shard* shard, object key, uint64_t hash, int64_t timeout, const Operation* operation
+):
+    """The entry of the key, in force; None if the operation does not wait and the key is held."""
+    cdef Entry entry = _new_entry(map, key, shard, hash)
     return entry if wait_in_thread(operation, map, <PyObject*>entry, <uintptr_t>shard, timeout) else None
 
 
@@ -493,35 +498,52 @@ cdef void _leave_forgotten(Entry entry) noexcept:
         PyErr_WriteUnraisable(None)
 
 
-cdef list _enter_all(_Sharded map, list keys, int64_t timeout):
-    """The entries of all the keys, in their order; taken in the order of their hashes, or none of them.
+cdef list _in_order(_Sharded map, list keys):
+    """(address of the shard, hash, index) of each key, in the order in which all take their entries.
 
     ValueError if two of the keys are equal.
     """
     cdef Probe probe
     cdef Shard* shard
-    cdef Entry entry
-    cdef int64_t deadline = NEVER if timeout == NEVER else deadline_after(timeout)
     cdef Py_ssize_t index
-    cdef list entries = [None] * len(keys)
-    cdef list taken = []
     cdef list order = []
     for index in range(len(keys)):
         shard = _aim(map, &probe, keys[index])
         order.append((<uintptr_t>shard, probe.hash, index))
     order.sort()
+    for index in range(1, len(order)):
+        _check_differs(keys, order, index)
+    return order
+
+
+cdef int _check_differs(list keys, list order, Py_ssize_t index) except -1:
+    """From those before it in the order that have the same hash."""
+    address, hash, at = order[index]
+    key = keys[at]
+    while index > 0 and order[index - 1][:2] == (address, hash):
+        index -= 1
+        other = keys[order[index][2]]
+        if other is key or other == key:
+            raise ValueError(f"the key {key!r} is given twice")
+    return 0
+
+
+cdef inline int64_t _time_left(int64_t timeout, int64_t deadline) noexcept nogil:
+    """Of a wait in several parts, in nanoseconds."""
+    return timeout if timeout == 0 or timeout == NEVER else max(0, deadline - now())
+
+
+cdef list _enter_all(_Sharded map, list keys, int64_t timeout):
+    """The entries of all the keys, in their order; taken in the order of their hashes, or none of them."""
+    cdef Entry entry
+    cdef int64_t deadline = deadline_after(timeout)
+    cdef list entries = [None] * len(keys)
+    cdef list taken = []
     try:
-        for address, hash, index in order:
-            shard = <Shard*><uintptr_t>address
-            key = keys[index]
-            for entry in reversed(taken):
-                if entry._hash != <uint64_t>hash or entry._shard != shard:
-                    break
-                if entry._key is key or entry._key == key:
-                    raise ValueError(f"the key {key!r} is given twice")
-            if timeout != 0 and deadline != NEVER:
-                timeout = max(0, deadline - now())
-            entry = _enter(map, shard, key, hash, timeout, &ENTER)
+        for address, hash, index in _in_order(map, keys):
+            entry = _enter(
+                map, <Shard*><uintptr_t>address, keys[index], hash, _time_left(timeout, deadline), &ENTER
+            )
             entries[index] = entry
             taken.append(entry)
     except BaseException:

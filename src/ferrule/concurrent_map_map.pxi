@@ -246,16 +246,28 @@ cdef class ConcurrentMap(_Sharded):
         try:
             value = _entry_get(entry)
             old = move(value) if value != NULL else _MISSING
-            new = f(old)
-            if new is _ABORT:
-                return old
-            if new is _REMOVE:
-                _entry_remove(entry)
-                return _MISSING
-            entry.value = new
-            return new
+            return _conclude(entry, old, f(old))
         finally:
             _leave(entry)
+
+    def get_or_compute(self, key, factory, /, *, timeout=None):
+        """The value of the key; if it is absent what `factory()` gives, which is put in.
+
+        One factory runs for a key at a time, however many threads and tasks ask; the others wait for its value, at most
+        `timeout` seconds (None: for ever, 0: not at all), then Timeout. A factory that raises gives the turn to the
+        next who waits. It holds no entry: a value that somebody else puts in meanwhile wins, and all get it.
+
+        WouldDeadlock if the value can only be computed after this thread, or a task of its event loop, goes on: a
+        factory that asks for its own key, or for one whose factory waits for it. BlockingInEventLoop where another's
+        factory runs and a loop runs in this thread. O(1).
+        """
+        cdef int64_t patience = NEVER if timeout is None else parse_timeout(timeout)
+        cdef Probe probe
+        cdef Shard* shard = _aim(self, &probe, key)
+        cdef PyObject* value = _get(shard, &probe)
+        if value != NULL:
+            return move(value)
+        return _compute_once(self, key, shard, probe.hash, factory, patience)
 
     def retain(self, predicate, /):
         """Removes each key where `predicate(key, value)` is false; how many. Each is entered meanwhile."""
@@ -304,6 +316,11 @@ cdef class ConcurrentMap(_Sharded):
 
     # --- the rest ---
 
+    @property
+    def aio(self):
+        """The async face of this map, a ferrule.aio.ConcurrentMap: what can wait long, for tasks."""
+        return _face_of(self)
+
     @classmethod
     def __class_getitem__(cls, item, /):
         """ConcurrentMap[K, V]: a map from K to V."""
@@ -317,6 +334,10 @@ cdef class ConcurrentMap(_Sharded):
         finally:
             _repr_leave(self)
 
+    def _state(self):
+        """For tests: a dict of the keys that are being computed, with a list of ("thread" | "task", claim) who wait."""
+        return _flights_now(self)
+
     def __copy__(self):
         return self.copy()
 
@@ -329,6 +350,17 @@ cdef class ConcurrentMap(_Sharded):
 
     def __reduce__(self):
         return ConcurrentMap, (), None, None, iter(_to_dict(self).items())
+
+
+cdef object _conclude(Entry entry, object old, object new):
+    """The end of compute(), given what the function answered: the value of the key then."""
+    if new is _ABORT:
+        return old
+    if new is _REMOVE:
+        _entry_remove(entry)
+        return _MISSING
+    entry.value = new
+    return new
 
 
 cdef extern from "Python.h":

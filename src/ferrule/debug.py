@@ -1,7 +1,7 @@
 """Who waits for whom: `deadlocks()` looks for threads and tasks that wait for each other's holds.
 
 It looks at whatever of ferrule can be held: Mutex (also for who was notified by a Condition and wants it back), RWLock,
-the entries of a ConcurrentMap.
+the entries of a ConcurrentMap, and the turn to compute a key's value in get_or_compute().
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ A lease is as cheap as in object-pool; the stages of a lease, recycling and figu
 """
 import sys
 import types
-from collections.abc import Coroutine
 from weakref import ref as weakref
 
 cimport cython
@@ -30,6 +29,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
 
 from ferrule._core.atomics cimport acquire, relaxed, release
+from ferrule._core.awaitable cimport dispose, is_awaitable
 from ferrule._core.bound cimport quicken_with
 from ferrule._core.coroutine cimport new_coroutine
 from ferrule._core.deadline cimport NEVER, SECOND, deadline_after, now, parse_timeout
@@ -94,13 +94,6 @@ from ferrule.errors import PoolClosed, PoolTimeout
 
 cdef extern from "Python.h":
     PyObject* Py_None
-    ctypedef struct PyAsyncMethods:
-        void* am_await
-    ctypedef struct _Type "PyTypeObject":
-        PyAsyncMethods* tp_as_async
-    _Type* type_of "Py_TYPE"(PyObject*) noexcept
-    bint is_generator "PyGen_CheckExact"(object) noexcept
-    const int CO_ITERABLE_COROUTINE
     cdef enum PySendResult:
         PYGEN_RETURN
         PYGEN_ERROR

@@ -9,34 +9,12 @@ class _MustWait(Exception):
     """A hook gave an awaitable where nobody can wait for it."""
 
 
-cdef inline bint _is_awaitable(object value) noexcept:
-    cdef PyAsyncMethods* methods = type_of(<PyObject*>value).tp_as_async
-    return (methods != NULL and methods.am_await != NULL) or (is_generator(value) and _is_coroutine(value))
-
-
-cdef bint _is_coroutine(object value) noexcept:
-    """Whether a generator is a coroutine by types.coroutine()."""
-    try:
-        return value.gi_code.co_flags & CO_ITERABLE_COROUTINE != 0
-    except AttributeError:
-        return False
-
-
 cdef tuple _call(object hook, tuple args):
     """(what the hook gives, None), or (None, the Exception that it raises)."""
     try:
         return hook(*args), None
     except Exception as error:
         return None, error
-
-
-cdef int _dispose(object awaitable) except -1:
-    """Of what will not be awaited: a coroutine is closed, a future cancelled."""
-    if isinstance(awaitable, Coroutine) or is_generator(awaitable):
-        awaitable.close()
-    elif hasattr(awaitable, "_asyncio_future_blocking"):
-        awaitable.cancel()
-    return 0
 
 
 cdef int _prepare_to_await(_Lease lease, object awaitable) except -1:
@@ -63,7 +41,7 @@ cdef int _prepare_to_await(_Lease lease, object awaitable) except -1:
         if bound != NULL and bound != <PyObject*>loop:
             raise _bound_elsewhere(pool)
     except BaseException:
-        _dispose(awaitable)
+        dispose(awaitable)
         raise
     return 0
 
@@ -73,7 +51,7 @@ async def _settled(_Lease lease, tuple begun, seconds, str stage):
     value, error = begun
     if error is not None and not isinstance(error, Exception):
         raise error
-    if error is not None or not _is_awaitable(value):
+    if error is not None or not is_awaitable(value):
         if error is None and seconds is not None:
             raise ValueError(f"{stage}_timeout is for an async hook, and {stage} is none")
         return begun
@@ -111,7 +89,7 @@ async def _make(_Lease lease):
     if lease._pool._reap_every is not None:
         _see_to_upkeep(lease)
     begun = _call(lease._pool._create, ())
-    if begun[1] is None and _is_awaitable(begun[0]):
+    if begun[1] is None and is_awaitable(begun[0]):
         lease._pool._create_waits.store(True, relaxed)
     elif begun[1] is None:
         _fill(lease, begun[0], True)
@@ -157,7 +135,7 @@ async def _passes(_Lease lease, tuple begun, hook, seconds, str stage):
     """Whether the object passes `validate` or `reset`, which may have been called already."""
     if begun is None:
         begun = _call(hook, (_object_of(lease),))
-    if stage == "validate" and begun[1] is None and _is_awaitable(begun[0]):
+    if stage == "validate" and begun[1] is None and is_awaitable(begun[0]):
         lease._pool._validate_waits.store(True, relaxed)
     value, error = await _settled(lease, begun, seconds, stage)
     if error is None and value is not False:

@@ -21,7 +21,7 @@ cdef object _look_quickly(_Lease lease):
             value = pool._validate(_object_of(lease))
         except BaseException as raised:
             error = raised
-        if error is not None or value is False or _is_awaitable(value) or pool._validate_timeout is not None:
+        if error is not None or value is False or is_awaitable(value) or pool._validate_timeout is not None:
             return value, error
     pool._hold_locked(lease)
     return True
@@ -39,7 +39,7 @@ cdef object _reset_quickly(_Lease lease):
             value = pool._reset(_object_of(lease))
         except BaseException as raised:
             error = raised
-        if error is not None or value is False or _is_awaitable(value):
+        if error is not None or value is False or is_awaitable(value):
             return value, error
     return _put_back(lease, True) or (value, None)
 
@@ -80,8 +80,8 @@ cdef _Lease _acquire_or(Pool pool, _Lease lease, object fallback):
         return leased
     lease = _new_of_kind(lease)
     obj = fallback()
-    if _is_awaitable(obj):
-        _dispose(obj)
+    if is_awaitable(obj):
+        dispose(obj)
         raise TypeError("fallback gave an awaitable")
     answer = pool._take_surplus_locked(lease)
     if answer != DONE:

@@ -7,7 +7,13 @@ import pytest
 from tests.support.leaks import in_subprocess
 from tests.support.settings import FREE_THREADED, SETTINGS, run_under
 
-TESTS = ["tests/unit/test_map.py", "tests/unit/test_map_entry.py", "tests/unit/test_map_entry_waits.py"]
+TESTS = [
+    "tests/unit/test_map.py",
+    "tests/unit/test_map_entry.py",
+    "tests/unit/test_map_entry_waits.py",
+    "tests/unit/test_map_flight.py",
+    "tests/aio/test_map_flight_aio.py",
+]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -47,7 +53,7 @@ def fails(call, most=400):
             error = caught
         _testcapi.remove_mem_hooks()
         m._check()
-        assert entered(m) == 0, number
+        assert (entered(m), m._state()) == (0, {}), number
         if error is None:
             done += 1
             if done > 20:   # more than it may do without: it makes no more of them
@@ -66,6 +72,17 @@ def fails(call, most=400):
 
 # Made here: an interpreter may crash where there is no memory for a function (3.12, 3.13), which is not what is tested.
 yes, no, five, remove = (lambda *_: True), (lambda *_: False), (lambda old: 5), (lambda old: REMOVE)
+seven, fault = (lambda: 7), [].pop      # a function in Python cannot raise safely where there is no memory
+
+def nested(m):
+    return lambda: m.get_or_compute('inner', seven)
+
+def caught(call, *args):
+    try:
+        call(*args)
+    except IndexError:
+        pass
+
 ATOMIC = {atomic}
 print(fails(lambda m: {call}))
 """
@@ -88,6 +105,9 @@ CALLS = {
     "increment an absent key": "m.increment(absent, 1000)",
     "compute": "m.compute(present, five)",
     "compute that removes": "m.compute(present, remove)",
+    "get_or_compute": "(m.get_or_compute(absent, seven), m.get_or_compute(present, seven))",
+    "get_or_compute, nested": "m.get_or_compute(absent, nested(m))",
+    "get_or_compute that raises": "caught(m.get_or_compute, absent, fault)",
     "retain": "m.retain(yes)",
     "retain that removes": "m.retain(no)",
     "entry": "m.entry(present).release()",
@@ -112,6 +132,7 @@ CALLS = {
 }
 
 NOT_ATOMIC = {"set a new table", "pops that shrink", "retain that removes", "clear", "popitem"}
+NOT_ATOMIC |= {"get_or_compute, nested"}
 """Calls that are several, one after the other, and one that chooses; a second call would take another key."""
 
 

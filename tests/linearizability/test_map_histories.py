@@ -3,6 +3,7 @@
 import collections
 import random
 import threading
+import time
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -109,6 +110,7 @@ class KeyModel:
 
 METHODS = [
     *["get", "contains", "set", "delete", "pop", "setdefault", "insert", "compare_and_set", "increment", "compute"],
+    *["get_or_compute"] * 2,
     *["remove_even", "enter", "try_enter", "use_entry", "use_entry", "leave"],
 ]
 
@@ -156,6 +158,16 @@ class Actor:
     def setdefault(self, key, log):
         value = self.rng.randrange(100)
         log(lambda: self.map.setdefault(key, value), "setdefault", self.name, value, errors=ERRORS)
+
+    def get_or_compute(self, key, log):
+        """It answers as setdefault() does: its value is the one that is published, or was there, whoever made it."""
+        value = self.rng.randrange(100)
+
+        def factory():
+            time.sleep(0)
+            return value
+
+        log(lambda: self.map.get_or_compute(key, factory), "setdefault", self.name, value, errors=ERRORS)
 
     def insert(self, key, log):
         value = self.rng.randrange(100)
@@ -261,6 +273,7 @@ def test_every_history_of_a_key_is_linearizable(keys, resized, rng, request):
 def test_every_history_of_two_clashing_keys_is_linearizable(rng):
     """Keys of equal hash share a hold, so only calls that take none are made: each key is a register of its own."""
     methods = ["get", "contains", "set", "delete", "pop", "setdefault", "insert", "compare_and_set", "increment"]
+    methods += ["get_or_compute"] * 2
     for _ in range(150):
         m = ConcurrentMap()
         histories = {key: History() for key in (5, 5 + CLASH)}

@@ -116,6 +116,19 @@ WAITS = {
         waiting={"retain": (bool,), "resize": (1,)} | dict.fromkeys(["acquire", "reap", "warm_up", "close"], ()),
         plain={"try_acquire": (), "acquire_or": (object,), "attach": (object(),), "stats": ()},
     ),
+    aio.ConcurrentMap: Waits(
+        make=partial(aio.ConcurrentMap, {1: 1}),
+        state=lambda face: (dict(face.sync), face.sync.stats(), face.sync._state()),
+        waiting={
+            "get_or_compute": (2, object),
+            "entry": (1,),
+            "entries": (1, 2),
+            "compute": (1, bool),
+            "set": (2, 2),
+            "pop": (1,),
+        },
+        plain={"try_entry": (1,)},
+    ),
     ferrule.AsyncLease: Waits(
         make=lambda: pool().try_acquire(),
         state=lambda lease: (repr(lease), lease.value),
@@ -142,6 +155,11 @@ def test_both_faces_have_the_same_kinds_of_members(sync, asynchronous, only_sync
     for name in public(sync) - only_sync:
         here, there = inspect.getattr_static(sync, name), inspect.getattr_static(asynchronous, name)
         assert callable(here) == callable(there), name
+
+
+def test_the_face_of_maps_has_only_what_can_wait_long():
+    """The one exception to the rule: all else is on the map."""
+    assert public(aio.ConcurrentMap) - {"set", "sync"} < public(ferrule.ConcurrentMap)
 
 
 @pytest.mark.parametrize("asynchronous", WAITS, ids=lambda cls: cls.__name__)
@@ -179,6 +197,8 @@ def test_what_does_not_wait_gives_no_awaitable(asynchronous):
                 returned.release()
             if isinstance(returned, ferrule.AsyncLease):
                 await returned.release()
+            if isinstance(returned, ferrule.Entry):
+                returned.release()
 
     asyncio.run(main())
 
@@ -189,6 +209,7 @@ def test_what_does_not_wait_gives_no_awaitable(asynchronous):
         (ferrule.Mutex, aio.Mutex),
         (ferrule.RWLock, aio.RWLock),
         (partial(ferrule.Pool, object, max_size=1), aio.Pool),
+        (ferrule.ConcurrentMap, aio.ConcurrentMap),
     ],
 )
 def test_a_face_leads_back_to_its_object(make, face):

@@ -22,6 +22,7 @@ from ferrule.dropin import queue as dropin_queue
 from tests.support.race import outcome, run_together
 from tests.support.two_threads import Run, Use
 from tests.support.uses_of_bytes import BYTES_USES
+from tests.support.uses_of_maps import MAP_USES
 from tests.support.uses_of_pool import POOL_USES
 from tests.support.uses_of_queues import QUEUE_USES
 from tests.support.uses_of_select import SELECT_USES, give_back
@@ -296,6 +297,8 @@ MAP = Use(
         "remove_if": lambda m, _: m.remove_if(2, lambda value: value == 2),
         "increment": lambda m, _: m.increment(7),
         "compute": lambda m, _: m.compute(7, lambda old: 1),
+        "get_or_compute": lambda m, _: m.get_or_compute(3, lambda: 3),
+        "aio": lambda m, run: run(m.aio.set(1, 1)),
         "retain": lambda m, _: m.retain(lambda key, value: key != 5),
         "entry": lambda m, _: sync_with(m.entry(1, timeout=SHORT), lambda e: e.or_insert(1)),
         "try_entry": lambda m, _: sync_with(m.try_entry(1) or contextlib.nullcontext()),
@@ -791,6 +794,7 @@ USES = (
         "what aio.Mutex.lock() gives": COROUTINE,
     }
     | RWLOCK_USES
+    | MAP_USES
     | BYTES_USES
     | POOL_USES
     | SELECT_USES

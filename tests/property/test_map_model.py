@@ -139,6 +139,12 @@ class MapMachine(RuleBasedStateMachine):
     def setdefault(self, key, value):
         self.check(lambda: self.map.setdefault(key, value), lambda: self.model.setdefault(key, value))
 
+    @rule(key=keys, value=values)
+    def get_or_compute(self, key, value):
+        """Alone it is a setdefault() that asks for its value only where there is none."""
+        self.check(lambda: self.map.get_or_compute(key, lambda: value), lambda: self.model.setdefault(key, value))
+        assert self.map._state() == {}
+
     @rule(key=keys, default=values)
     def pop(self, key, default):
         self.check(lambda: self.map.pop(key, default), lambda: self.model.pop(key, default))

@@ -1,10 +1,11 @@
 """What a type checker must accept of maps, sets and entries, with the types that it must infer. Never run."""
 
+import asyncio
 from collections.abc import ItemsView, Iterable, KeysView, Mapping, MutableMapping, MutableSet, ValuesView
 from collections.abc import Set as AbstractSet
-from typing import assert_type
+from typing import Any, assert_type
 
-from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, ConcurrentSet, Entries, Entry, FrozenMap
+from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, ConcurrentSet, Entries, Entry, FrozenMap, aio
 
 
 def making_a_map(pairs: Iterable[tuple[str, int]], plain: dict[str, int]) -> None:
@@ -63,6 +64,8 @@ def in_one_step(m: ConcurrentMap[str, int]) -> None:
     m.compute("a", lambda old: REMOVE)
     m.compute("a", lambda old: ABORT)
     assert_type(m.retain(lambda key, value: key < "b" and value), int)
+    assert_type(m.get_or_compute("a", lambda: 1), int)
+    assert_type(m.get_or_compute("a", int, timeout=0.5), int)
 
 
 def with_many_keys(m: ConcurrentMap[str, int]) -> None:
@@ -157,3 +160,29 @@ def frozen_maps(frozen: FrozenMap[str, int]) -> None:
     assert_type(dict(frozen.items()), dict[str, int])
     wider: FrozenMap[str, object] = frozen
     print(mapping, wider)
+
+
+async def the_async_face(m: aio.ConcurrentMap[str, int]) -> None:
+    async def compute() -> int:
+        return 1
+
+    async def more(old: Any) -> int:
+        return 1
+
+    made: aio.ConcurrentMap[str, int] = aio.ConcurrentMap({"a": 1}, shards=2)
+    assert_type(made.sync.aio, aio.ConcurrentMap[str, int])
+    assert_type(await m.get_or_compute("a", compute), int)
+    assert_type(await m.get_or_compute("a", lambda: 1, timeout=1), int)
+    task = asyncio.create_task(m.get_or_compute("a", compute))
+    assert_type(await task, int)
+    async with m.entry("a", timeout=1) as entry:
+        assert_type(entry, Entry[str, int])
+    assert_type(await m.entry("a"), Entry[str, int])
+    assert_type(m.try_entry("a"), Entry[str, int] | None)
+    async with m.entries("a", "b") as (first, second):
+        first.value = second.value
+    await m.compute("a", more)
+    await m.compute("a", lambda old: REMOVE)
+    await m.set("a", 1)
+    assert_type(await m.pop("a"), int)
+    assert_type(await m.pop("a", None), int | None)

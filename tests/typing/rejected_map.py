@@ -1,6 +1,6 @@
 """What a type checker must reject of maps, sets and entries: each line marked with an error code. Never run."""
 
-from ferrule import ConcurrentMap, ConcurrentSet, FrozenMap
+from ferrule import ConcurrentMap, ConcurrentSet, FrozenMap, aio
 
 
 def construction() -> None:
@@ -31,6 +31,20 @@ def calls(m: ConcurrentMap[str, int]) -> None:
     m.reserve("10")  # error: arg-type
     m.capacity = 10  # error: misc
     reversed(m)  # error: arg-type
+    m.get_or_compute("a", lambda: "text")  # error: arg-type  # error: return-value
+    m.get_or_compute("a", lambda: 1, 2.0)  # error: call-arg
+
+
+async def the_async_face(m: aio.ConcurrentMap[str, int]) -> None:
+    async def compute() -> str:
+        return "text"
+
+    await m.get_or_compute("a", compute)  # error: arg-type
+    m.get("a")  # error: attr-defined
+    with m.entry("a"):  # error: attr-defined
+        pass
+    await m.set("a", "text")  # error: arg-type
+    print(await m.pop("a", None) + 1)  # error: operator
 
 
 def optional(m: ConcurrentMap[str, int]) -> None:

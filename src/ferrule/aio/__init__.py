@@ -1,7 +1,8 @@
 """The async faces, under the same nouns as the sync ones.
 
 `ferrule.aio.X(...)` makes a new object and gives its async face; `x.aio` is the async face of an object there is, and
-`face.sync` leads back. What waits is awaitable here, what does not is the same plain method.
+`face.sync` leads back. What waits is awaitable here, what does not is the same plain method. The face of a
+ConcurrentMap has only what can wait long; all else is on the map.
 """
 
 from ..channel import AsyncReceiver as Receiver
@@ -14,12 +15,14 @@ from ..channel import async_select as select
 from ..channel import async_tick as tick
 from ..channel import async_unbounded as unbounded
 from ..channel import try_select
+from ..concurrent_map import AsyncConcurrentMap as ConcurrentMap
 from ..mutex import AsyncCondition as Condition
 from ..mutex import AsyncMutex as Mutex
 from ..pool import AsyncPool as Pool
 from ..rwlock import AsyncRWLock as RWLock
 
 __all__ = [
+    "ConcurrentMap",
     "Condition",
     "Mutex",
     "Pool",
