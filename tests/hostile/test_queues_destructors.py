@@ -73,6 +73,20 @@ class TestDestructors:
         assert gone() is None
 
 
+@pytest.mark.parametrize("kind", [kind for kind in THREADS if "with" not in kind])
+def test_an_item_that_looks_at_the_container_while_the_queue_begins_again(kind):
+    """The constructor, called again, drops it; the queue is a new one by then, and stays one that works."""
+    q = THREADS[kind]()
+    seen = []
+    q.put(hostile(__del__=calling(lambda: seen.append(list(q.queue)))))
+    q.__init__(2)
+    gc.collect()
+    assert seen == [[]]
+    q.put(1)
+    assert list(q.queue) == [1]
+    assert q.get() == 1
+
+
 class TestSimpleQueue:
     def test_destructors_of_garbage_put_at_any_moment(self):
         """What CPython promises of SimpleQueue: put() may interrupt another put() or get() of the same thread."""

@@ -147,6 +147,20 @@ def test_two_look_at_the_container_at_once():
 
 
 @raced(200)
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
+def test_a_look_at_the_container_against_the_constructor_called_again(kind):
+    """It sees one of the two queues, and what comes after is whole."""
+    q = THREADS[kind](2)
+    q.put(1)
+    seen, _ = run_together(lambda: list(q.queue), lambda: q.__init__(1))
+    assert seen in ([], [1])
+    assert (q.qsize(), q.unfinished_tasks) == (0, 0)
+    q.put(2)
+    assert q.get() == 2
+    assert list(q.queue) == []
+
+
+@raced(200)
 def test_simple_queue_put_against_the_end_of_a_wait():
     q = SimpleQueue()
     got, _ = run_together(lambda: outcome(lambda: q.get(timeout=short()), Empty)(), lambda: q.put("item"))

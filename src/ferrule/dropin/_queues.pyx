@@ -355,14 +355,17 @@ cdef class _Queue:
         return may
 
     @cython.final
-    cdef void _begin_locked(self, int order, Items* items, Stack* stack) noexcept nogil:
+    cdef PyObject* _begin_locked(self, int order, Items* items, Stack* stack) noexcept nogil:
         """Under the mutex: an empty queue of this order; what it had is moved out, for the caller to drop."""
+        cdef PyObject* container
         self._latch.lock()
         self._move_out(items, stack)
+        container = swap(&self._container, NULL)
         self._order.store(order, relaxed)
         self._unfinished = 0
         self._shut = False
         self._latch.unlock()
+        return container
 
     @cython.final
     cdef void _set_order_locked(self, int order) noexcept nogil:
@@ -399,6 +402,18 @@ cdef class _Queue:
             retain(value)
         self._latch.unlock()
         return value
+
+    @cython.final
+    cdef PyObject* _container_locked(self, bint* by_hooks) noexcept nogil:
+        """The container or NULL, and whether hooks keep the items."""
+        cdef PyObject* container
+        self._latch.lock()
+        container = self._container
+        if container != NULL:
+            retain(container)
+        by_hooks[0] = self._order.load(relaxed) == HOOKS
+        self._latch.unlock()
+        return container
 
     @cython.final
     cdef PyObject* _write_locked(self, PyObject** slot, PyObject* value, bint only_once) noexcept nogil:
@@ -660,11 +675,13 @@ cdef int _open(_Queue queue) except -1:
 
 
 cdef object _container_of(_Queue queue, str name):
-    cdef PyObject* container
-    _open(queue)
-    container = queue._read_locked(&queue._container)
-    if container == NULL:
-        raise AttributeError(f"'{type(queue).__name__}' object has no attribute '{name}'")
+    cdef PyObject* container = NULL
+    cdef bint by_hooks = False
+    while container == NULL:        # another thread may call the constructor again, which closes it
+        _open(queue)
+        container = queue._container_locked(&by_hooks)
+        if container == NULL and by_hooks:
+            raise AttributeError(f"'{type(queue).__name__}' object has no attribute '{name}'")
     return move(container)
 
 
@@ -732,14 +749,15 @@ cdef int _begin(_Queue queue, object maxsize, int order) except -1:
     """The constructor's work; again, it empties the queue."""
     cdef Items items
     cdef Stack stack
+    cdef PyObject* container
     _set_maxsize(queue, maxsize)
     guard = _enter(queue)
     try:
-        queue._begin_locked(order, &items, &stack)
+        container = queue._begin_locked(order, &items, &stack)
     finally:
         _leave(queue, guard)
     _drop(&items, &stack)
-    drop(queue._write_locked(&queue._container, NULL, False))
+    drop(container)
     if order == HOOKS:
         queue._init(maxsize)
     return 0
