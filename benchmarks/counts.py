@@ -28,7 +28,7 @@ from typing import Any
 KEYS = 1000
 PASSES = 4
 """Over the keys, in a round: a fraction of a millisecond."""
-SECONDS = 1.2
+SECONDS = 0.5
 ROUNDS = 2
 LOCAL_COUNT = 12
 """Where an object of CPython 3.13t counts its owner's references: all ones make it immortal."""
