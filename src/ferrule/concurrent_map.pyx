@@ -529,29 +529,6 @@ cdef const char* _check_table(Tables* tables, Table* table) noexcept nogil:
     return NULL
 
 
-cdef inline Table* _detach(Shard* shard, uint64_t thread) noexcept nogil:
-    """Under the latch: takes the table out, with the one that replaces it; the shard is empty."""
-    cdef Table* table = shard.tables.table
-    publish(&shard.tables.table, &_placeholder)
-    publish(&shard.tables.changed_by, thread)
-    return table
-
-
-cdef Table* _detach_locked(Shard* shard) noexcept nogil:
-    cdef Table* table
-    shard.latch.lock()
-    table = _detach(shard, 0)
-    shard.latch.unlock()
-    return table
-
-
-cdef void _empty(_Sharded self) noexcept:
-    """Drops all that there is, entered or not."""
-    cdef Py_ssize_t index
-    for index in range(1 << self._bits):
-        _drop_detached(_shard(self, index), _detach_locked(_shard(self, index)))
-
-
 include "concurrent_map_reads.pxi"
 
 

@@ -93,6 +93,22 @@ cdef Retired* _retire_locked(Shard* shard, Retired* things) noexcept nogil:
     return things
 
 
+cdef inline Table* _detach(Shard* shard, uint64_t thread) noexcept nogil:
+    """Under the latch: takes the table out, with the one that replaces it; the shard is empty."""
+    cdef Table* table = shard.tables.table
+    publish(&shard.tables.table, &_placeholder)
+    publish(&shard.tables.changed_by, thread)
+    return table
+
+
+cdef Table* _detach_locked(Shard* shard) noexcept nogil:
+    cdef Table* table
+    shard.latch.lock()
+    table = _detach(shard, 0)
+    shard.latch.unlock()
+    return table
+
+
 cdef void _drop_table(Table* table) noexcept:
     """Drops all references of a table that is nobody's any more, and frees it."""
     cdef size_t index
@@ -125,6 +141,13 @@ cdef void _drop_detached(Shard* shard, Table* table) noexcept:
     else:
         _drop_tables(&table.retired)
         _own(shard, NULL, NULL)
+
+
+cdef void _empty(_Sharded self) noexcept:
+    """Drops all that there is, entered or not."""
+    cdef Py_ssize_t index
+    for index in range(1 << self._bits):
+        _drop_detached(_shard(self, index), _detach_locked(_shard(self, index)))
 
 
 cdef int _collect(Shard* shard) except -1:

@@ -11,8 +11,8 @@ that found a reader inside moves on. Each thread has a record, a cache line of i
 Who enters stores the era, then the structure's address, into its record, and passes a full fence before it looks. Who
 takes something out unlinks it and passes a full fence before looking at the records. So of the two one sees the other:
 a reader that the writer does not find inside finds the thing unlinked. If nobody is inside, or those who are leave in a
-moment, it is the writer's alone at once. Else a reader is suspended: the writer moves the era on and keeps the thing with the number of the new one: a reader that has read
-that number, or a later one, has come after the thing was unlinked.
+moment, it is the writer's alone at once. Else a reader is suspended: the writer moves the era on and keeps the thing
+with the number of the new one. A reader that has read that number, or a later one, came after the thing was unlinked.
 
 Invariant: a thing of era E is released when all who are inside have entered in an era of E or later.
 
