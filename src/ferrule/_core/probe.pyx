@@ -383,20 +383,20 @@ cdef extern from *:
         return original.malloc(original.ctx, size);
     }
 
+    // For the rest of the process: an allocator cannot be exchanged while other threads use it.
     void install() {
+        if (original.malloc != nullptr) return;
         PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &original);
         PyMemAllocatorEx mine = original;
         mine.malloc = allocate;
         PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &mine);
     }
 
-    void uninstall() { PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &original); }
     void arm() { thread.store(PyThread_get_thread_ident(), std::memory_order_release); }
     void go_on() { thread.store(0, std::memory_order_release); }
     }
     """
     void _install "stop::install"()
-    void _uninstall "stop::uninstall"()
     void _arm "stop::arm"()
     void _go_on "stop::go_on"()
     size_t _least "stop::least"
@@ -410,20 +410,19 @@ cdef class Stop:
     """Stop(size): the thread that calls arm() stops where it next allocates so many bytes, until go_on().
 
     It stays attached to the interpreter, so nothing that stops all threads may run meanwhile: no collection. One at a
-    time, and from install() to uninstall() no other thread may begin or end.
+    time, and the first of a process is made while no other thread runs.
     """
 
     def __cinit__(self, size_t size):
         global _least
         _least = size
+        _install()
 
     def __enter__(self):
-        _install()
         return self
 
     def __exit__(self, *error):
         _go_on()
-        _uninstall()
 
     def arm(self):
         _arm()
