@@ -68,6 +68,15 @@ async def stepped(call: Callable[[], Any]) -> Any:
     return call()
 
 
+async def cancelled_until_it_ends(coroutine: Awaitable[Any]) -> None:
+    """As wait_for(), which cancels once: then a wait for the mutex is left, and a task does not see it being closed."""
+    task = asyncio.ensure_future(coroutine)
+    while not (await asyncio.wait([task], timeout=SHORT))[0]:
+        task.cancel()
+    if not task.cancelled():
+        task.result()
+
+
 def step(advance: Callable[[], Any]) -> None:
     """One step of a coroutine that may end with a guard."""
     try:
@@ -258,12 +267,13 @@ WAIT = Use(
         "send": lambda h, run: run(stepped(lambda: step(lambda: h.coroutine.send(None)))),
         "throw": lambda h, run: run(stepped(lambda: step(lambda: h.coroutine.throw(KeyError("thrown"))))),
         "close": lambda h, _: h.coroutine.close(),
-        "await": lambda h, run: run(asyncio.wait_for(h.coroutine, SHORT)),
+        "await": lambda h, run: run(cancelled_until_it_ends(h.coroutine)),
         "notify": lambda h, _: h.notify(),
         "release": lambda h, _: h.condition.release(),
         "repr": lambda h, _: (repr(h.coroutine), h.coroutine.cr_running, h.coroutine.cr_await),
     },
-    errors=(RuntimeError, ValueError, KeyError, TimeoutError),
+    # What the one throws in may reach the other: it is kept until the mutex is had again.
+    errors=(RuntimeError, ValueError, KeyError, TimeoutError, asyncio.CancelledError),
     rest=BegunWait.rest,
 )
 
