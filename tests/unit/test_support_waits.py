@@ -53,6 +53,7 @@ class Gate:
 
     def __init__(self):
         self.permits = 0
+        self.apart = False
         self.queue = deque()
         self.deliveries = weakref.WeakValueDictionary()
 
@@ -80,7 +81,11 @@ class Gate:
                     raise Timeout
             self.permits -= 1
         except BaseException:
-            self.gives_up(place)
+            self.apart = place.coroutine() is None  # it is being destroyed, which wakes nobody directly
+            try:
+                self.gives_up(place)
+            finally:
+                self.apart = False
             raise
         finally:
             place.kept = None
@@ -129,7 +134,7 @@ class Gate:
         if place.loop.is_closed():
             self.gives_up(place)
             place.kept = None
-        elif place.loop is asyncio._get_running_loop():
+        elif place.loop is asyncio._get_running_loop() and not self.apart:
             place.resolve()
         else:
             self.posts(place)
