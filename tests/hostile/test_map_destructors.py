@@ -6,26 +6,13 @@ import weakref
 import pytest
 
 from ferrule import ConcurrentMap, ConcurrentSet, Entry, FrozenMap, WouldDeadlock
+from tests.support import maps
 from tests.support.hostile import calling, hostile, raising, resurrecting, unraisable, yielding
 from tests.support.leaks import assert_no_leak, in_subprocess
 from tests.support.maps import Key, assert_at_rest, entered, waiting
 from tests.support.race import HANG, eventually, outcome, run_together, spawn
 
-ENDS = {
-    "set": lambda m: m.__setitem__("k", "new"),
-    "del": lambda m: m.__delitem__("k"),
-    "insert": lambda m: m.insert("k", "new") and None,
-    "pop": lambda m: m.pop("k") and None,
-    "popitem": lambda m: m.popitem() and None,
-    "compare_and_set": lambda m: m.compare_and_set("k", m["k"], "new"),
-    "remove_if": lambda m: m.remove_if("k", lambda value: True),
-    "compute": lambda m: m.compute("k", lambda old: "new"),
-    "retain": lambda m: m.retain(lambda key, value: False),
-    "clear": lambda m: m.clear(),
-    "set_many": lambda m: m.set_many({"k": "new"}),
-    "update": lambda m: m.update(k="new"),
-    "entry": lambda m: replace_in_entry(m, "k"),
-}
+ENDS = maps.ENDS | {"entry": lambda m: replace_in_entry(m, "k")}
 
 
 def replace_in_entry(m, key):

@@ -11,7 +11,7 @@ import pytest
 
 from ferrule import ConcurrentMap, ConcurrentSet
 from tests.support.hostile import calling, hostile
-from tests.support.maps import Key, assert_at_rest
+from tests.support.maps import ENDS, Key, assert_at_rest
 from tests.support.race import GIL, HANG, eventually, run_together, spawn
 
 pytestmark = pytest.mark.skipif(GIL, reason="with the GIL no section of another thread is in progress")
@@ -135,21 +135,6 @@ def test_a_set_is_read_mid_write():
         gc.enable()
     s._check()
 
-
-ENDS = {
-    "set": lambda m: m.__setitem__("k", "new"),
-    "del": lambda m: m.__delitem__("k"),
-    "insert": lambda m: m.insert("k", "new") and None,
-    "pop": lambda m: m.pop("k") and None,
-    "popitem": lambda m: m.popitem() and None,
-    "compare_and_set": lambda m: m.compare_and_set("k", m["k"], "new"),
-    "remove_if": lambda m: m.remove_if("k", lambda value: True),
-    "compute": lambda m: m.compute("k", lambda old: "new"),
-    "retain": lambda m: m.retain(lambda key, value: False),
-    "clear": lambda m: m.clear(),
-    "set_many": lambda m: m.set_many({"k": "new"}),
-    "update": lambda m: m.update(k="new"),
-}
 
 RELEASES = {
     "the next write": lambda m: m.__setitem__("other", 1),

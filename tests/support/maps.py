@@ -8,7 +8,19 @@ from ferrule._core.parking import sleepers
 
 from .race import Running, eventually, spawn
 
-__all__ = ["CLASH", "Key", "Pairs", "assert_at_rest", "end", "entered", "in_thread", "sleeps", "this_thread", "waiting"]
+__all__ = [
+    "CLASH",
+    "ENDS",
+    "Key",
+    "Pairs",
+    "assert_at_rest",
+    "end",
+    "entered",
+    "in_thread",
+    "sleeps",
+    "this_thread",
+    "waiting",
+]
 
 CLASH = 2**61 - 1
 """Ints that differ by this have equal hashes, on 64-bit builds: hash(5) == hash(5 + CLASH)."""
@@ -99,3 +111,20 @@ def waiting(function: Callable[[], Any]) -> Running:
     eventually(lambda: (thread and sleeps(thread[0])) or not running.alive)
     assert running.alive, f"it did not wait, but gave {running.result()!r}"
     return running
+
+
+ENDS: dict[str, Callable[[Any], Any]] = {
+    "set": lambda m: m.__setitem__("k", "new"),
+    "del": lambda m: m.__delitem__("k"),
+    "insert": lambda m: m.insert("k", "new") and None,
+    "pop": lambda m: m.pop("k") and None,
+    "popitem": lambda m: m.popitem() and None,
+    "compare_and_set": lambda m: m.compare_and_set("k", m["k"], "new"),
+    "remove_if": lambda m: m.remove_if("k", lambda value: True),
+    "compute": lambda m: m.compute("k", lambda old: "new"),
+    "retain": lambda m: m.retain(lambda key, value: False),
+    "clear": lambda m: m.clear(),
+    "set_many": lambda m: m.set_many({"k": "new"}),
+    "update": lambda m: m.update(k="new"),
+}
+"""What ends the value of the key "k", by name."""
