@@ -1,0 +1,849 @@
+"""Streams for asyncio's and uvloop's loops that read each byte into the memory from which it is handed out.
+
+`open_connection()`, `start_server()`, StreamReader and StreamWriter are asyncio's, call for call; what they read are
+Bytes: views of the memory into which the transport has read. Framed makes frames of them, by a codec. BytesProtocol is
+the floor under both, for protocols that are called back.
+
+Where the bytes are: the transport reads into the `spare()` room of a BytesMut, `commit()` takes in what has come, and
+`get_bytes()` gives a part away as a Bytes. A block of memory is used again once nobody has a part of it; else the next
+read gets a new one. How much room a read gets follows from what the last ones have filled, as in Netty's
+AdaptiveRecvByteBufAllocator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import types
+import warnings
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+
+from ..buffer import Bytes, BytesMut
+from ..errors import MISSING
+from ._codecs import Codec, FrameTooLarge, JsonLinesCodec, LengthDelimitedCodec, LinesCodec
+
+if TYPE_CHECKING:
+    import ssl
+
+    from typing_extensions import Buffer
+
+__all__ = [
+    "BytesProtocol",
+    "Codec",
+    "FrameTooLarge",
+    "Framed",
+    "JsonLinesCodec",
+    "LengthDelimitedCodec",
+    "LinesCodec",
+    "StreamReader",
+    "StreamWriter",
+    "open_connection",
+    "start_server",
+]
+
+Frame = TypeVar("Frame")
+
+LIMIT: Final = 64 << 10
+"""asyncio's: the longest line, and half of what a reader keeps before it stops the peer. In bytes."""
+
+_LEAST_ROOM: Final = 4 << 10
+"""Bytes that a read gets at least, and that a connection keeps on which nothing is on its way."""
+
+_MOST_ROOM: Final = 256 << 10
+"""Bytes that a read gets at most, when nobody has said how much is lacking."""
+
+_MOST_AHEAD: Final = 1 << 20
+"""Bytes of room for what is said to be lacking; more only when as much has come. So a peer that announces a large
+message makes nobody allocate it."""
+
+_UNJOINED: Final = 64 << 10
+"""Bytes from which on a part is not copied even if that takes a system call more."""
+
+
+class _Intake:
+    """What has come and has not been taken, and the room for what comes next."""
+
+    _buffer: BytesMut
+    _need = 0  # how many bytes are lacking at least; 0: unknown
+    _room = _LEAST_ROOM  # what a read gets; a power of two times _LEAST_ROOM
+    _most_room = _MOST_ROOM
+    _offered = 0  # what the read got that is going on
+    _has_large = False  # the buffer may have more memory than an idle connection keeps
+
+    def _get_buffer(self, sizehint: int) -> memoryview:
+        """Room for the next read."""
+        room = self._room
+        if self._need > room:
+            room = min(self._need, max(_MOST_AHEAD, len(self._buffer)))
+        if room > _LEAST_ROOM:
+            self._has_large = True
+        view = self._buffer.spare(room)
+        self._offered = len(view)
+        return view
+
+    def _took_in(self, n: int) -> None:
+        """The transport has read n bytes into the room."""
+        self._buffer.commit(n)
+        room = self._room
+        if n == self._offered:
+            if room < self._most_room:
+                self._room = min(room << 2, self._most_room)
+        elif n < room >> 2 and room > _LEAST_ROOM:
+            self._room = room >> 1
+        self._offered = 0
+
+    def _let_go(self) -> None:
+        """The buffer is empty: a connection on which nothing is on its way keeps no more than _LEAST_ROOM."""
+        if not self._offered:  # no read goes on, as it may in loops that do not wait until there is something to read
+            self._has_large = False
+            self._buffer = BytesMut()
+
+
+class BytesProtocol(_Intake, asyncio.BufferedProtocol):
+    """A protocol whose transport reads straight into a BytesMut. Derive from it, and override `bytes_received()`.
+
+    Complexity  A read costs two calls of the transport and one of bytes_received(); a message is not copied, unless it
+                came in two reads and there was no room behind the first.
+    Threads     As all protocols: the loop's thread only.
+    Blocks      Never.
+    Calls you   bytes_received(), and what else asyncio's BufferedProtocol has.
+    Errors      What bytes_received() raises goes to the loop's exception handler, and the connection is closed.
+
+    >>> class Echo(BytesProtocol):
+    ...     def bytes_received(self, buffer):
+    ...         while (line := buffer.try_get_until(b"\\n")) is not None:
+    ...             self.transport.write(memoryview(line))
+    """
+
+    transport: asyncio.Transport
+    """Set by connection_made()."""
+
+    def __init__(self) -> None:
+        self._buffer = BytesMut()
+
+    @property
+    def buffer(self) -> BytesMut:
+        """What has come and has not been taken. May be another object after each read."""
+        return self._buffer
+
+    @property
+    def need(self) -> int:
+        """How many bytes the next message is lacking, if that is known; else 0. A hint for the room of the next read."""
+        return self._need
+
+    @need.setter
+    def need(self, n: int) -> None:
+        self._need = n
+
+    def bytes_received(self, buffer: BytesMut, /) -> None:
+        """Called after each read with all that has come and has not been taken. What it leaves is there next time."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there. An override calls this one."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """The transport's: room for the next read."""
+        return self._get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The transport's: so many bytes have been read into the room."""
+        self._took_in(nbytes)
+        self._need = 0
+        self.bytes_received(self._buffer)
+        if self._has_large and not self._buffer:
+            self._let_go()
+
+
+class StreamReader(_Intake):
+    """asyncio.StreamReader whose results are Bytes: views of the memory that was read into.
+
+    `limit` is in bytes: the longest line, not counting its end, and half of what is kept before the peer is stopped.
+
+    Complexity  A read of n bytes that have come is O(1); a line is searched once.
+    Threads     As asyncio's: the loop's thread only.
+    Blocks      Each `read` waits for its bytes, in order; one at a time, a second one is RuntimeError. A cancelled read
+                has taken nothing.
+    Calls you   Never.
+    Errors      As asyncio's: IncompleteReadError with `partial`, LimitOverrunError with `consumed`, ValueError; and
+                what ended the connection.
+
+    >>> import asyncio
+    >>> async def main():
+    ...     reader = StreamReader()
+    ...     reader.feed_data(b"one\\ntwo")
+    ...     reader.feed_eof()
+    ...     return [line.tobytes() async for line in reader]
+    >>> asyncio.run(main())
+    [b'one\\n', b'two']
+    """
+
+    def __init__(self, limit: int = LIMIT, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        if limit <= 0:
+            raise ValueError("Limit cannot be <= 0")
+        self._limit = limit
+        self._loop = asyncio.get_event_loop() if loop is None else loop
+        self._buffer = BytesMut()
+        self._most_room = max(_LEAST_ROOM, min(_MOST_ROOM, 2 * limit))
+        self._eof = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._exception: BaseException | None = None
+        self._transport: asyncio.ReadTransport | None = None
+        self._paused = False
+
+    def __repr__(self) -> str:
+        said = ["StreamReader"]
+        if self._buffer:
+            said.append(f"{len(self._buffer)} bytes")
+        if self._eof:
+            said.append("eof")
+        if self._limit != LIMIT:
+            said.append(f"limit={self._limit}")
+        for name in ("waiter", "exception", "transport"):
+            if (value := getattr(self, f"_{name}")) is not None:
+                said.append(f"{name}={value!r}")
+        if self._paused:
+            said.append("paused")
+        return f"<{' '.join(said)}>"
+
+    # --- what the transport says ---
+
+    def exception(self) -> BaseException | None:
+        """What ended the connection, or None."""
+        return self._exception
+
+    def set_exception(self, exc: BaseException) -> None:
+        """Reads raise this from now on; one that waits does so at once."""
+        self._exception = exc
+        if waiter := self._waiter:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_exception(exc)
+
+    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+        """The transport that is paused when too much waits here."""
+        if self._transport is not None:
+            raise RuntimeError("Transport already set")
+        self._transport = cast(asyncio.ReadTransport, transport)
+
+    def feed_eof(self) -> None:
+        """Nothing more will come."""
+        self._eof = True
+        self._wake()
+
+    def feed_data(self, data: Buffer) -> None:
+        """Takes in a copy of data as if it had come from a transport."""
+        if self._eof:
+            raise RuntimeError("feed_data after feed_eof")
+        had = len(self._buffer)
+        self._buffer.put(data)
+        self._received(len(self._buffer) - had)
+
+    def _updated(self, nbytes: int) -> None:
+        """The transport's: so many bytes have been read into the room."""
+        self._took_in(nbytes)
+        self._received(nbytes)
+
+    def _received(self, n: int) -> None:
+        if n < self._need:  # who waits could do nothing with it
+            self._need -= n
+            return
+        self._need = 0
+        self._wake()
+        if len(self._buffer) > 2 * self._limit and not self._paused and self._transport is not None:
+            try:
+                self._transport.pause_reading()
+            except NotImplementedError:
+                self._transport = None  # all of it has to be kept then
+            else:
+                self._paused = True
+
+    def _wake(self) -> None:
+        if waiter := self._waiter:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- what the reads share ---
+
+    async def _more(self, need: int = 0) -> None:
+        """Waits for need bytes, at least one, or the end."""
+        if self._waiter is not None:
+            raise RuntimeError("a read was called while another coroutine is already waiting for incoming data")
+        self._need = need
+        if self._paused:  # or it would wait for ever
+            self._resume()
+        self._waiter = waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+                self._need = 0
+
+    def _resume(self) -> None:
+        self._paused = False
+        cast(asyncio.ReadTransport, self._transport).resume_reading()
+
+    def _taken(self) -> None:
+        """Bytes have been taken: the peer may send more, and memory may go."""
+        if self._paused and len(self._buffer) <= self._limit:
+            self._resume()
+        if self._has_large and not self._buffer:
+            self._let_go()
+
+    def _take(self, n: int) -> Bytes:
+        data = self._buffer.get_bytes(n)
+        self._taken()
+        return data
+
+    # --- reads ---
+
+    def at_eof(self) -> bool:
+        """Whether all that has come was read, and nothing more will come."""
+        return self._eof and not self._buffer
+
+    async def read(self, n: int = -1) -> Bytes:
+        """Up to n bytes, as soon as there are any; empty at the end. Without n: all until the end."""
+        if self._exception is not None:
+            raise self._exception
+        if n == 0:
+            return Bytes()
+        if n < 0:
+            while not self._eof:  # what was read stays here, so that no cancellation loses it
+                await self._more(max(self._room, len(self._buffer)))
+                if self._exception is not None:
+                    raise self._exception
+            return self._take(len(self._buffer))
+        if not self._buffer and not self._eof:
+            await self._more()
+        return self._take(min(n, len(self._buffer)))
+
+    async def readexactly(self, n: int) -> Bytes:
+        """Exactly n bytes. IncompleteReadError, with what there was in `partial`, if the end comes before."""
+        if n < 0:
+            raise ValueError("readexactly size can not be less than zero")
+        if self._exception is not None:
+            raise self._exception
+        while (lacking := n - len(self._buffer)) > 0:
+            if self._eof:
+                raise asyncio.IncompleteReadError(cast(bytes, self._take(len(self._buffer))), n)
+            await self._more(lacking)
+        data = self._buffer.get_bytes(n)
+        if self._paused or self._has_large:
+            self._taken()
+        return data
+
+    async def readline(self) -> Bytes:
+        r"""A line with its `\n`; without it if the end came before, empty if nothing did.
+
+        ValueError for a line over the limit: it is dropped if its end has come, else all that has come is.
+        """
+        try:
+            return await self.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            return cast(Bytes, error.partial)
+        except asyncio.LimitOverrunError as error:
+            if self._buffer.find(b"\n", error.consumed, error.consumed + 1) >= 0:
+                self._buffer.advance(error.consumed + 1)
+            else:
+                self._buffer.clear()
+            self._taken()
+            raise ValueError(error.args[0]) from None
+
+    async def readuntil(self, separator: Buffer | tuple[Buffer, ...] = b"\n") -> Bytes:
+        """What comes up to and with the separator; of several, the one that ends first.
+
+        LimitOverrunError for more than the limit before the separator; nothing is taken, and `consumed` bytes are known
+        not to have the separator in them. IncompleteReadError, with all that there was in `partial`, if the end comes.
+        """
+        several = isinstance(separator, tuple)
+        if isinstance(separator, bytes):
+            least = most = len(separator)
+        elif not separator and several:
+            raise ValueError("Separator should contain at least one element")
+        else:
+            sizes = [memoryview(one).nbytes for one in (separator if several else (separator,))]
+            least, most = min(sizes), max(sizes)
+        if not least:
+            raise ValueError("Separator should be at least one-byte string")
+        if self._exception is not None:
+            raise self._exception
+        offset = 0  # no separator begins before it
+        while True:
+            buffer = self._buffer
+            if several:
+                start, end = _first(buffer, separator, offset)
+            else:
+                start = buffer.find(separator, offset)
+                end = start + most
+            if start >= 0:
+                if start > self._limit:
+                    raise asyncio.LimitOverrunError("Separator is found, but chunk is longer than limit", start)
+                return self._take(end)
+            offset = max(0, len(buffer) + 1 - most)
+            if offset > self._limit:
+                raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", offset)
+            if self._eof:
+                raise asyncio.IncompleteReadError(cast(bytes, self._take(len(buffer))), None)
+            await self._more()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Bytes:
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+
+def _first(buffer: BytesMut, separators: tuple[Buffer, ...], offset: int) -> tuple[int, int]:
+    """Where the separator begins that ends first, and where it ends; of two, the shorter one. (-1, -1): nowhere."""
+    found = [(start + memoryview(one).nbytes, -start) for one in separators if (start := buffer.find(one, offset)) >= 0]
+    end, start = min(found, default=(-1, 1))
+    return -start, end
+
+
+class _StreamProtocol(asyncio.BufferedProtocol):
+    """Between a transport, its reader and its writer."""
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        connected: Callable[[StreamReader, StreamWriter], object] | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._reader: StreamReader | None = reader
+        self._connected = connected
+        self._loop = loop
+        self._writer: StreamWriter | None = None  # of a server's connection, which nobody else may keep
+        self._task: asyncio.Task[Any] | None = None
+        self._over_tls = False
+        self._paused = False
+        self._lost = False
+        self._error: BaseException | None = None  # what ended the connection
+        self._drains: deque[asyncio.Future[None]] = deque()
+        self._closes: deque[asyncio.Future[None]] = deque()
+        # The transport calls the reader itself.
+        self.get_buffer = reader._get_buffer  # type: ignore[method-assign]
+        self.buffer_updated = reader._updated  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._over_tls = transport.get_extra_info("sslcontext") is not None
+        reader = cast(StreamReader, self._reader)
+        reader.set_transport(transport)
+        if self._connected is not None:
+            self._writer = StreamWriter(cast(asyncio.WriteTransport, transport), self, reader, self._loop)
+            result = self._connected(reader, self._writer)
+            if asyncio.iscoroutine(result):
+                self._task = self._loop.create_task(result)
+                self._task.add_done_callback(functools.partial(self._served, self._writer))
+
+    def _served(self, writer: StreamWriter, task: asyncio.Task[Any]) -> None:
+        """The server's coroutine for this connection has ended. What it did not catch ends the connection."""
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._loop.call_exception_handler(
+                {
+                    "message": "Unhandled exception in client_connected_cb",
+                    "exception": error,
+                    "transport": writer.transport,
+                }
+            )
+        if error is not None or task.cancelled():
+            writer.close()
+
+    def switched(self, transport: asyncio.BaseTransport) -> None:
+        """The connection goes on over TLS."""
+        self._over_tls = True
+        if (reader := self._reader) is not None:
+            reader._transport = cast(asyncio.ReadTransport, transport)
+            reader._paused = False
+
+    def eof_received(self) -> bool:
+        if self._reader is not None:
+            self._reader.feed_eof()
+        return not self._over_tls  # TLS has no half-closed connections
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        self._error = exc
+        if (reader := self._reader) is not None:
+            if exc is None:
+                reader.feed_eof()
+            else:
+                reader.set_exception(exc)
+            reader._transport = None
+            reader._paused = False
+        for waiters in (self._drains, self._closes):
+            _wake_all(waiters, exc)
+        # No ring may be left of what belonged together.
+        self._reader = self._writer = None
+        del self.get_buffer, self.buffer_updated
+
+    # --- the writer's ---
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        _wake_all(self._drains, None)
+
+    def drained(self) -> Awaitable[None] | None:
+        """What to wait for before more is written; None: nothing."""
+        if self._lost:
+            raise ConnectionResetError("Connection lost")
+        return self._wait(self._drains) if self._paused else None
+
+    async def closed(self) -> None:
+        if not self._lost:
+            await self._wait(self._closes)
+        elif self._error is not None:
+            raise self._error
+
+    async def _wait(self, waiters: deque[asyncio.Future[None]]) -> None:
+        waiter = self._loop.create_future()
+        waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            waiters.remove(waiter)
+
+
+def _wake_all(waiters: Iterable[asyncio.Future[None]], error: BaseException | None) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+
+def _writable(data: Buffer) -> bytes | bytearray | memoryview:
+    """The same bytes as one of the three kinds that every transport takes."""
+    if isinstance(data, (bytes, bytearray)):
+        return data
+    view = memoryview(data)
+    return view if view.itemsize == 1 and view.ndim == 1 else view.cast("B")
+
+
+class StreamWriter:
+    """asyncio.StreamWriter that takes every kind of buffer, Bytes and views of any format among them.
+
+    What is written is not copied, if it can be helped: it must not change before drain() says that it has gone.
+
+    Complexity  As the transport's. Parts of 64 KiB and more are never joined.
+    Threads     As asyncio's: the loop's thread only.
+    Blocks      drain() while the peer is slow to read; wait_closed(). Cancelling one waiter leaves the others.
+    Calls you   Never.
+    Errors      drain(): what ended the connection, or ConnectionResetError. write(): TypeError for what is no buffer.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        protocol: asyncio.BaseProtocol,
+        reader: StreamReader | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._transport = transport
+        self._protocol = cast(_StreamProtocol, protocol)
+        self._reader = reader
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        reader = "" if self._reader is None else f" reader={self._reader!r}"
+        return f"<StreamWriter transport={self._transport!r}{reader}>"
+
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        """The transport underneath: another one after start_tls()."""
+        return self._transport
+
+    def write(self, data: Buffer) -> None:
+        """Writes data, or queues what cannot be written at once; drain() waits until there is room."""
+        self._transport.write(data if type(data) is bytes else _writable(data))
+
+    def writelines(self, data: Iterable[Buffer]) -> None:
+        """Writes all of them, in one system call where the transport can."""
+        parts = [_writable(part) for part in data]
+        if type(self._transport).writelines is not asyncio.WriteTransport.writelines:
+            self._transport.writelines(parts)
+            return
+        small: list[bytes | bytearray | memoryview] = []  # this transport would join them all
+        for part in parts:
+            if len(part) < _UNJOINED:
+                small.append(part)
+            else:
+                self._write_joined(small)
+                small.clear()
+                self._transport.write(part)
+        self._write_joined(small)
+
+    def _write_joined(self, parts: list[bytes | bytearray | memoryview]) -> None:
+        if parts:
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def write_eof(self) -> None:
+        """Says that nothing more will be written; reading goes on."""
+        self._transport.write_eof()
+
+    def can_write_eof(self) -> bool:
+        """Whether write_eof() works here: not over TLS."""
+        return self._transport.can_write_eof()
+
+    def close(self) -> None:
+        """Closes the connection once all has been written."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether it was closed, or lost."""
+        return self._transport.is_closing()
+
+    async def wait_closed(self) -> None:
+        """Waits until the connection has ended; raises what ended it, if that was an error."""
+        await self._protocol.closed()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the transport knows: "peername", "socket", "sslcontext", ..."""
+        return self._transport.get_extra_info(name, default)
+
+    async def drain(self) -> None:
+        """Waits while more is queued than the transport wants to keep. Raises what ended the connection."""
+        if self._reader is not None and (error := self._reader.exception()) is not None:
+            raise error
+        if self._transport.is_closing():
+            await asyncio.sleep(0)  # for connection_lost(), which may be on its way
+        if (room := self._protocol.drained()) is not None:
+            await room
+
+    async def start_tls(
+        self,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Goes on over TLS. What was read ahead and not taken is the beginning of it, as in CPython since 3.14.3.
+
+        If that fails, the connection has ended.
+        """
+        protocol = self._protocol
+        reader = self._reader
+        await self.drain()
+        plain = self._transport
+
+        def hand_over() -> None:
+            if reader is not None and reader._buffer:
+                ahead = reader._buffer.split()
+                below = cast(asyncio.BufferedProtocol, plain.get_protocol())
+                while ahead:
+                    room = below.get_buffer(len(ahead))
+                    n = min(len(room), len(ahead))
+                    room[:n] = ahead.get_bytes(n)  # type: ignore[index]
+                    below.buffer_updated(n)
+
+        try:
+            self._transport = await _when_begun(  # type: ignore[assignment]
+                self._loop.start_tls(
+                    cast(asyncio.Transport, plain),
+                    protocol,
+                    sslcontext,
+                    server_side=protocol._connected is not None,
+                    server_hostname=server_hostname,
+                    ssl_handshake_timeout=ssl_handshake_timeout,
+                    ssl_shutdown_timeout=ssl_shutdown_timeout,
+                ),
+                lambda: self._loop.call_soon(hand_over),
+            )
+        except BaseException as error:
+            plain.abort()
+            protocol.connection_lost(error if isinstance(error, Exception) else None)
+            raise
+        protocol.switched(self._transport)
+
+    def __del__(self) -> None:
+        if not self._transport.is_closing():
+            if self._loop.is_closed():
+                warnings.warn("loop is closed", ResourceWarning, source=self, stacklevel=1)
+            else:
+                self.close()
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+
+
+@types.coroutine
+def _when_begun(awaitable: Awaitable[Any], then: Callable[[], object]) -> Generator[Any, Any, Any]:
+    """Awaits it, and calls then() when it waits for the first time."""
+    steps = cast(Generator[Any, Any, Any], awaitable.__await__())
+    resume: Callable[[Any], Any] = steps.send
+    value: Any = None
+    begun = False
+    while True:
+        try:
+            waits_for = resume(value)
+        except StopIteration as end:
+            return end.value
+        if not begun:
+            begun = True
+            then()
+        try:
+            value = yield waits_for
+            resume = steps.send
+        except BaseException as error:
+            value = error
+            resume = steps.throw
+
+
+async def open_connection(
+    host: str | None = None, port: int | str | None = None, *, limit: int = LIMIT, **kwds: Any
+) -> tuple[StreamReader, StreamWriter]:
+    """Connects, and gives a reader and a writer. All arguments but limit are those of `loop.create_connection()`."""
+    loop = asyncio.get_running_loop()
+    reader = StreamReader(limit, loop)
+    protocol = _StreamProtocol(reader, None, loop)
+    transport, _ = await loop.create_connection(lambda: protocol, host, port, **kwds)  # type: ignore[arg-type]
+    return reader, StreamWriter(transport, protocol, reader, loop)
+
+
+async def start_server(
+    client_connected_cb: Callable[[StreamReader, StreamWriter], object],
+    host: str | Iterable[str] | None = None,
+    port: int | str | None = None,
+    *,
+    limit: int = LIMIT,
+    **kwds: Any,
+) -> asyncio.Server:
+    """Calls back with a reader and a writer for each client; a coroutine is run as a task.
+
+    All other arguments are those of `loop.create_server()`, as is the result.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(
+        lambda: _StreamProtocol(StreamReader(limit, loop), client_connected_cb, loop),
+        host,  # type: ignore[arg-type]
+        port,  # type: ignore[arg-type]
+        **kwds,
+    )
+
+
+class Framed(Generic[Frame]):
+    """Frames over a reader and a writer of this module, by a codec.
+
+    `codec` is copied, so that it may serve many connections; the copy is `framed.codec`.
+
+    Complexity  As the codec's. A frame is a view of the memory that was read into, where the codec gives one.
+    Threads     The loop's thread only. One task receives at a time; any number may send, each frame is written whole.
+    Blocks      recv() for a frame, send() while the peer is slow. A cancelled recv() has taken nothing; a cancelled
+                send() has queued its frame.
+    Calls you   The codec.
+    Errors      recv(): EOFError at the end, IncompleteReadError if that comes within a frame, FrameTooLarge, and what the
+                codec raises; what happens then is the codec's to say. send(): what the codec raises, before anything is
+                written.
+
+    >>> async def ask(host, port, question):
+    ...     async with Framed(*await open_connection(host, port), JsonLinesCodec()) as framed:
+    ...         await framed.send(question)
+    ...         return await framed.recv()
+    """
+
+    def __init__(self, reader: StreamReader, writer: StreamWriter, codec: Codec[Frame]) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.codec = copy.copy(codec)
+
+    def __repr__(self) -> str:
+        return f"<Framed {type(self.codec).__name__} reader={self.reader!r}>"
+
+    async def recv(self) -> Frame:
+        """The next frame. EOFError at the end between two frames, IncompleteReadError with `partial` within one."""
+        reader, codec = self.reader, self.codec
+        if reader._exception is not None:
+            raise reader._exception
+        while True:
+            eof = reader._eof
+            try:
+                frame = codec.decode_eof(reader._buffer) if eof else codec.decode(reader._buffer)
+            finally:
+                if reader._paused or reader._has_large:
+                    reader._taken()
+            if frame is not MISSING:
+                return cast(Frame, frame)
+            if eof:
+                if reader._buffer:
+                    raise asyncio.IncompleteReadError(cast(bytes, reader._take(len(reader._buffer))), None)
+                raise EOFError("the peer has sent its last frame")
+            if len(reader._buffer) > codec.limit + 16:
+                raise FrameTooLarge(limit=codec.limit)
+            await reader._more(codec.need)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        try:
+            return await self.recv()
+        except asyncio.IncompleteReadError:
+            raise
+        except EOFError:
+            raise StopAsyncIteration from None
+
+    async def send(self, frame: Frame) -> None:
+        """Writes the frame, and waits while more is queued than the transport wants to keep."""
+        self.writer.writelines(self.codec.encode(frame))
+        await self.writer.drain()
+
+    async def send_many(self, frames: Iterable[Frame]) -> int:
+        """Writes all of them, with as few system calls as their sizes allow; how many.
+
+        What the codec raises for one of them ends it; those before have been written.
+        """
+        count = size = 0
+        parts: list[Buffer] = []
+        try:
+            for frame in frames:
+                encoded = [*self.codec.encode(frame)]
+                parts += encoded
+                count += 1
+                size += sum(len(part) for part in encoded)  # type: ignore[arg-type]
+                if size >= _UNJOINED or len(parts) >= 512:
+                    written, parts, size = parts, [], 0
+                    self.writer.writelines(written)
+                    await self.writer.drain()
+        finally:
+            if parts:
+                self.writer.writelines(parts)
+        await self.writer.drain()
+        return count
+
+    def close(self) -> None:
+        """Closes the connection once all has been written."""
+        self.writer.close()
+
+    def is_closing(self) -> bool:
+        """Whether it was closed, or lost."""
+        return self.writer.is_closing()
+
+    async def wait_closed(self) -> None:
+        """Waits until the connection has ended; raises what ended it, if that was an error."""
+        await self.writer.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        try:
+            await self.wait_closed()
+        except OSError:
+            if kind is None:
+                raise
