@@ -1,165 +1,33 @@
-"""Streams for asyncio's and uvloop's loops that read each byte into the memory from which it is handed out.
-
-`open_connection()`, `start_server()`, StreamReader and StreamWriter are asyncio's, call for call; what they read are
-Bytes: views of the memory into which the transport has read. Framed makes frames of them, by a codec. BytesProtocol is
-the floor under both, for protocols that are called back.
-
-Where the bytes are: the transport reads into the `spare()` room of a BytesMut, `commit()` takes in what has come, and
-`get_bytes()` gives a part away as a Bytes. A block of memory is used again once nobody has a part of it; else the next
-read gets a new one. How much room a read gets follows from what the last ones have filled, as in Netty's
-AdaptiveRecvByteBufAllocator.
-"""
+"""asyncio's streams over memory that is handed out: reader, writer, and the protocol between them and the transport."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import types
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from ..buffer import Bytes, BytesMut
-from ..errors import MISSING
-from ._codecs import Codec, FrameTooLarge, JsonLinesCodec, LengthDelimitedCodec, LinesCodec
+from ...buffer import Bytes, BytesMut
+from ._intake import LEAST_ROOM, MOST_ROOM, Intake
 
 if TYPE_CHECKING:
     import ssl
 
     from typing_extensions import Buffer
 
-__all__ = [
-    "BytesProtocol",
-    "Codec",
-    "FrameTooLarge",
-    "Framed",
-    "JsonLinesCodec",
-    "LengthDelimitedCodec",
-    "LinesCodec",
-    "StreamReader",
-    "StreamWriter",
-    "open_connection",
-    "start_server",
-]
-
-Frame = TypeVar("Frame")
+__all__ = ["UNJOINED", "StreamReader", "StreamWriter", "open_connection", "start_server"]
 
 LIMIT: Final = 64 << 10
 """asyncio's: the longest line, and half of what a reader keeps before it stops the peer. In bytes."""
 
-_LEAST_ROOM: Final = 4 << 10
-"""Bytes that a read gets at least, and that a connection keeps on which nothing is on its way."""
-
-_MOST_ROOM: Final = 256 << 10
-"""Bytes that a read gets at most, when nobody has said how much is lacking."""
-
-_MOST_AHEAD: Final = 1 << 20
-"""Bytes of room for what is said to be lacking; more only when as much has come. So a peer that announces a large
-message makes nobody allocate it."""
-
-_UNJOINED: Final = 64 << 10
+UNJOINED: Final = 64 << 10
 """Bytes from which on a part is not copied even if that takes a system call more."""
 
 
-class _Intake:
-    """What has come and has not been taken, and the room for what comes next."""
-
-    _buffer: BytesMut
-    _need = 0  # how many bytes are lacking at least; 0: unknown
-    _room = _LEAST_ROOM  # what a read gets; a power of two times _LEAST_ROOM
-    _most_room = _MOST_ROOM
-    _offered = 0  # what the read got that is going on
-    _has_large = False  # the buffer may have more memory than an idle connection keeps
-
-    def _get_buffer(self, sizehint: int) -> memoryview:
-        """Room for the next read."""
-        room = self._room
-        if self._need > room:
-            room = min(self._need, max(_MOST_AHEAD, len(self._buffer)))
-        if room > _LEAST_ROOM:
-            self._has_large = True
-        view = self._buffer.spare(room)
-        self._offered = len(view)
-        return view
-
-    def _took_in(self, n: int) -> None:
-        """The transport has read n bytes into the room."""
-        self._buffer.commit(n)
-        room = self._room
-        if n == self._offered:
-            if room < self._most_room:
-                self._room = min(room << 2, self._most_room)
-        elif n < room >> 2 and room > _LEAST_ROOM:
-            self._room = room >> 1
-        self._offered = 0
-
-    def _let_go(self) -> None:
-        """The buffer is empty: a connection on which nothing is on its way keeps no more than _LEAST_ROOM."""
-        if not self._offered:  # no read goes on, as it may in loops that do not wait until there is something to read
-            self._has_large = False
-            self._buffer = BytesMut()
-
-
-class BytesProtocol(_Intake, asyncio.BufferedProtocol):
-    """A protocol whose transport reads straight into a BytesMut. Derive from it, and override `bytes_received()`.
-
-    Complexity  A read costs two calls of the transport and one of bytes_received(); a message is not copied, unless it
-                came in two reads and there was no room behind the first.
-    Threads     As all protocols: the loop's thread only.
-    Blocks      Never.
-    Calls you   bytes_received(), and what else asyncio's BufferedProtocol has.
-    Errors      What bytes_received() raises goes to the loop's exception handler, and the connection is closed.
-
-    >>> class Echo(BytesProtocol):
-    ...     def bytes_received(self, buffer):
-    ...         while (line := buffer.try_get_until(b"\\n")) is not None:
-    ...             self.transport.write(memoryview(line))
-    """
-
-    transport: asyncio.Transport
-    """Set by connection_made()."""
-
-    def __init__(self) -> None:
-        self._buffer = BytesMut()
-
-    @property
-    def buffer(self) -> BytesMut:
-        """What has come and has not been taken. May be another object after each read."""
-        return self._buffer
-
-    @property
-    def need(self) -> int:
-        """How many bytes the next message is lacking, if that is known; else 0. A hint for the room of the next read."""
-        return self._need
-
-    @need.setter
-    def need(self, n: int) -> None:
-        self._need = n
-
-    def bytes_received(self, buffer: BytesMut, /) -> None:
-        """Called after each read with all that has come and has not been taken. What it leaves is there next time."""
-        raise NotImplementedError
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there. An override calls this one."""
-        self.transport = cast(asyncio.Transport, transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """The transport's: room for the next read."""
-        return self._get_buffer(sizehint)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """The transport's: so many bytes have been read into the room."""
-        self._took_in(nbytes)
-        self._need = 0
-        self.bytes_received(self._buffer)
-        if self._has_large and not self._buffer:
-            self._let_go()
-
-
-class StreamReader(_Intake):
+class StreamReader(Intake):
     """asyncio.StreamReader whose results are Bytes: views of the memory that was read into.
 
     `limit` is in bytes: the longest line, not counting its end, and half of what is kept before the peer is stopped.
@@ -188,7 +56,7 @@ class StreamReader(_Intake):
         self._limit = limit
         self._loop = asyncio.get_event_loop() if loop is None else loop
         self._buffer = BytesMut()
-        self._most_room = max(_LEAST_ROOM, min(_MOST_ROOM, 2 * limit))
+        self._most_room = max(LEAST_ROOM, min(MOST_ROOM, 2 * limit))
         self._eof = False
         self._waiter: asyncio.Future[None] | None = None
         self._exception: BaseException | None = None
@@ -361,14 +229,13 @@ class StreamReader(_Intake):
         LimitOverrunError for more than the limit before the separator; nothing is taken, and `consumed` bytes are known
         not to have the separator in them. IncompleteReadError, with all that there was in `partial`, if the end comes.
         """
-        several = isinstance(separator, tuple)
-        if isinstance(separator, bytes):
-            least = most = len(separator)
-        elif not separator and several:
-            raise ValueError("Separator should contain at least one element")
-        else:
-            sizes = [memoryview(one).nbytes for one in (separator if several else (separator,))]
+        if isinstance(separator, tuple):
+            if not separator:
+                raise ValueError("Separator should contain at least one element")
+            sizes = [memoryview(one).nbytes for one in separator]
             least, most = min(sizes), max(sizes)
+        else:
+            least = most = len(separator) if isinstance(separator, bytes) else memoryview(separator).nbytes
         if not least:
             raise ValueError("Separator should be at least one-byte string")
         if self._exception is not None:
@@ -376,7 +243,7 @@ class StreamReader(_Intake):
         offset = 0  # no separator begins before it
         while True:
             buffer = self._buffer
-            if several:
+            if isinstance(separator, tuple):
                 start, end = _first(buffer, separator, offset)
             else:
                 start = buffer.find(separator, offset)
@@ -581,7 +448,7 @@ class StreamWriter:
             return
         small: list[bytes | bytearray | memoryview] = []  # this transport would join them all
         for part in parts:
-            if len(part) < _UNJOINED:
+            if len(part) < UNJOINED:
                 small.append(part)
             else:
                 self._write_joined(small)
@@ -648,9 +515,9 @@ class StreamWriter:
                 ahead = reader._buffer.split()
                 below = cast(asyncio.BufferedProtocol, plain.get_protocol())
                 while ahead:
-                    room = below.get_buffer(len(ahead))
+                    room = memoryview(below.get_buffer(len(ahead)))
                     n = min(len(room), len(ahead))
-                    room[:n] = ahead.get_bytes(n)  # type: ignore[index]
+                    room[:n] = ahead.get_bytes(n)
                     below.buffer_updated(n)
 
         try:
@@ -684,7 +551,7 @@ class StreamWriter:
 @types.coroutine
 def _when_begun(awaitable: Awaitable[Any], then: Callable[[], object]) -> Generator[Any, Any, Any]:
     """Awaits it, and calls then() when it waits for the first time."""
-    steps = cast(Generator[Any, Any, Any], awaitable.__await__())
+    steps = awaitable.__await__()
     resume: Callable[[Any], Any] = steps.send
     value: Any = None
     begun = False
@@ -734,116 +601,3 @@ async def start_server(
         port,  # type: ignore[arg-type]
         **kwds,
     )
-
-
-class Framed(Generic[Frame]):
-    """Frames over a reader and a writer of this module, by a codec.
-
-    `codec` is copied, so that it may serve many connections; the copy is `framed.codec`.
-
-    Complexity  As the codec's. A frame is a view of the memory that was read into, where the codec gives one.
-    Threads     The loop's thread only. One task receives at a time; any number may send, each frame is written whole.
-    Blocks      recv() for a frame, send() while the peer is slow. A cancelled recv() has taken nothing; a cancelled
-                send() has queued its frame.
-    Calls you   The codec.
-    Errors      recv(): EOFError at the end, IncompleteReadError if that comes within a frame, FrameTooLarge, and what the
-                codec raises; what happens then is the codec's to say. send(): what the codec raises, before anything is
-                written.
-
-    >>> async def ask(host, port, question):
-    ...     async with Framed(*await open_connection(host, port), JsonLinesCodec()) as framed:
-    ...         await framed.send(question)
-    ...         return await framed.recv()
-    """
-
-    def __init__(self, reader: StreamReader, writer: StreamWriter, codec: Codec[Frame]) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.codec = copy.copy(codec)
-
-    def __repr__(self) -> str:
-        return f"<Framed {type(self.codec).__name__} reader={self.reader!r}>"
-
-    async def recv(self) -> Frame:
-        """The next frame. EOFError at the end between two frames, IncompleteReadError with `partial` within one."""
-        reader, codec = self.reader, self.codec
-        if reader._exception is not None:
-            raise reader._exception
-        while True:
-            eof = reader._eof
-            try:
-                frame = codec.decode_eof(reader._buffer) if eof else codec.decode(reader._buffer)
-            finally:
-                if reader._paused or reader._has_large:
-                    reader._taken()
-            if frame is not MISSING:
-                return cast(Frame, frame)
-            if eof:
-                if reader._buffer:
-                    raise asyncio.IncompleteReadError(cast(bytes, reader._take(len(reader._buffer))), None)
-                raise EOFError("the peer has sent its last frame")
-            if len(reader._buffer) > codec.limit + 16:
-                raise FrameTooLarge(limit=codec.limit)
-            await reader._more(codec.need)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Frame:
-        try:
-            return await self.recv()
-        except asyncio.IncompleteReadError:
-            raise
-        except EOFError:
-            raise StopAsyncIteration from None
-
-    async def send(self, frame: Frame) -> None:
-        """Writes the frame, and waits while more is queued than the transport wants to keep."""
-        self.writer.writelines(self.codec.encode(frame))
-        await self.writer.drain()
-
-    async def send_many(self, frames: Iterable[Frame]) -> int:
-        """Writes all of them, with as few system calls as their sizes allow; how many.
-
-        What the codec raises for one of them ends it; those before have been written.
-        """
-        count = size = 0
-        parts: list[Buffer] = []
-        try:
-            for frame in frames:
-                encoded = [*self.codec.encode(frame)]
-                parts += encoded
-                count += 1
-                size += sum(len(part) for part in encoded)  # type: ignore[arg-type]
-                if size >= _UNJOINED or len(parts) >= 512:
-                    written, parts, size = parts, [], 0
-                    self.writer.writelines(written)
-                    await self.writer.drain()
-        finally:
-            if parts:
-                self.writer.writelines(parts)
-        await self.writer.drain()
-        return count
-
-    def close(self) -> None:
-        """Closes the connection once all has been written."""
-        self.writer.close()
-
-    def is_closing(self) -> bool:
-        """Whether it was closed, or lost."""
-        return self.writer.is_closing()
-
-    async def wait_closed(self) -> None:
-        """Waits until the connection has ended; raises what ended it, if that was an error."""
-        await self.writer.wait_closed()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close()
-        try:
-            await self.wait_closed()
-        except OSError:
-            if kind is None:
-                raise

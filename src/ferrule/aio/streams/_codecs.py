@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from ..buffer import Bytes, BytesMut
-from ..errors import MISSING, FerruleError, _Missing
+from ...buffer import Bytes, BytesMut
+from ...errors import MISSING, FerruleError, _Missing
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -33,7 +33,9 @@ class FrameTooLarge(FerruleError, ValueError):
     """
 
     def __init__(self, message: str = "", /, *, size: int | None = None, limit: int = 0) -> None:
-        super().__init__(message or f"a frame of {'unknown size' if size is None else f'{size} bytes'}, {limit} allowed")
+        super().__init__(
+            message or f"a frame of {'unknown size' if size is None else f'{size} bytes'}, {limit} allowed"
+        )
         self.size = size
         self.limit = limit
 
@@ -53,7 +55,7 @@ class Codec(Generic[Frame]):
     """
 
     limit: int = 8 << 20
-    """The bytes that may wait without being a frame yet. What is over it is FrameTooLarge, at every later recv() too."""
+    """The bytes that may wait without being a frame yet. More is FrameTooLarge, at every later recv() too."""
 
     need: int = 0
     """After decode() gave MISSING: how many bytes are lacking at least. A hint for how much room the next read gets."""
@@ -128,8 +130,8 @@ class LinesCodec(_DelimitedCodec[Any]):
     r"""Lines: a frame is what comes before `\n` or `\r\n`; Bytes, or str where an encoding is given.
 
     `limit` is in bytes, of the line without its end. A longer line is FrameTooLarge and is passed over, as is one that
-    cannot be decoded (UnicodeDecodeError): the next recv() gives the line behind it. Bytes behind the last line's end are
-    a line too. `encoding` must be one in which the byte of `\n` is nothing else, as in UTF-8 and ISO 8859.
+    cannot be decoded (UnicodeDecodeError): the next recv() gives the line behind it. Bytes behind the last line's end
+    are a line too. `encoding` must be one in which the byte of `\n` is nothing else, as in UTF-8 and ISO 8859.
 
     >>> codec = LinesCodec(encoding="utf-8")
     >>> codec.decode(BytesMut(b"one\r\ntwo"))
@@ -144,7 +146,7 @@ class LinesCodec(_DelimitedCodec[Any]):
         self.errors = errors
 
     def _frame(self, line: Bytes | _Missing) -> Any:
-        if self.encoding is None or line is MISSING:
+        if self.encoding is None or isinstance(line, _Missing):
             return line
         return line.decode(self.encoding, self.errors)
 
@@ -181,7 +183,7 @@ class JsonLinesCodec(_DelimitedCodec[Any]):
         super().__init__(limit)
 
     def _value(self, next_line: Callable[[BytesMut], Bytes | _Missing], buffer: BytesMut) -> Any:
-        while (line := next_line(buffer)) is not MISSING:
+        while not isinstance(line := next_line(buffer), _Missing):
             text = line.tobytes()  # both parsers want bytes
             if text and not text.isspace():
                 return _loads(text)
@@ -206,9 +208,9 @@ class JsonLinesCodec(_DelimitedCodec[Any]):
 class LengthDelimitedCodec(Codec[Any]):
     """Frames behind their length, an unsigned number of 1 to 8 bytes; a frame is a Bytes, the length not in it.
 
-    `includes_length`: the number counts its own bytes as well. `limit` is in bytes, of what follows the number. A longer
-    frame is FrameTooLarge and is passed over as it arrives. With `includes_length`, a number that is smaller than its own
-    size is ValueError, at every later recv() too: nobody knows where the next frame begins.
+    `includes_length`: the number counts its own bytes as well. `limit` is in bytes, of what follows the number. A
+    longer frame is FrameTooLarge and is passed over as it arrives. With `includes_length`, a number that is smaller
+    than its own size is ValueError, at every later recv() too: nobody knows where the next frame begins.
 
     >>> codec = LengthDelimitedCodec(2)
     >>> b"".join(codec.encode(b"abc"))
@@ -266,7 +268,7 @@ class LengthDelimitedCodec(Codec[Any]):
         return buffer.get_bytes(size)
 
     def decode_eof(self, buffer: BytesMut, /) -> Any:
-        """The next frame, or MISSING; then a number without its frame is back in the buffer, as part of what was cut."""
+        """The next frame, or MISSING; then a number without its frame is back in the buffer: it was cut as well."""
         frame = self.decode(buffer)
         if frame is MISSING and self._size is not None:
             came = buffer.split()
