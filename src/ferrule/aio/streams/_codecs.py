@@ -46,6 +46,12 @@ class Codec(Generic[Frame]):
     Framed works with a copy, made by copy.copy(), so what a codec keeps between two calls is of one connection, and one
     codec may serve as the pattern for many.
 
+    Complexity  Yours to say. Called after each read until a frame is whole: it should remember where it has searched.
+    Threads     What it keeps is for one thread at a time.
+    Blocks      Never: it does no input or output.
+    Calls you   decode(), decode_eof(), encode(); by Framed.
+    Errors      What they raise reaches the caller of recv() and send().
+
     >>> class Bytewise(Codec[int]):
     ...     def decode(self, buffer):
     ...         return buffer.get_u8() if buffer else MISSING
@@ -133,6 +139,12 @@ class LinesCodec(_DelimitedCodec[Any]):
     cannot be decoded (UnicodeDecodeError): the next recv() gives the line behind it. Bytes behind the last line's end
     are a line too. `encoding` must be one in which the byte of `\n` is nothing else, as in UTF-8 and ISO 8859.
 
+    Complexity  Each byte is searched once; a line is a view, or decoded from one.
+    Threads     One at a time.
+    Blocks      Never.
+    Calls you   Never.
+    Errors      FrameTooLarge, UnicodeDecodeError; ValueError for a line that is to be sent and has a newline in it.
+
     >>> codec = LinesCodec(encoding="utf-8")
     >>> codec.decode(BytesMut(b"one\r\ntwo"))
     'one'
@@ -175,6 +187,12 @@ class JsonLinesCodec(_DelimitedCodec[Any]):
     (json.JSONDecodeError): the next recv() gives the value behind it. Blank lines are nothing. What cannot be said in
     JSON raises TypeError or ValueError in send(), and nothing is written (a NaN: orjson says null, json ValueError).
 
+    Complexity  Each byte is searched once, copied once, and parsed.
+    Threads     One at a time.
+    Blocks      Never.
+    Calls you   What the parser calls.
+    Errors      FrameTooLarge, json.JSONDecodeError; TypeError or ValueError for what JSON cannot say.
+
     >>> b"".join(JsonLinesCodec().encode({"a": [1, None]}))
     b'{"a":[1,null]}\\n'
     """
@@ -211,6 +229,12 @@ class LengthDelimitedCodec(Codec[Any]):
     `includes_length`: the number counts its own bytes as well. `limit` is in bytes, of what follows the number. A
     longer frame is FrameTooLarge and is passed over as it arrives. With `includes_length`, a number that is smaller
     than its own size is ValueError, at every later recv() too: nobody knows where the next frame begins.
+
+    Complexity  O(1) for a frame that has come; it is a view.
+    Threads     One at a time.
+    Blocks      Never.
+    Calls you   Never.
+    Errors      FrameTooLarge, also for what is to be sent and whose length has no room in length_size bytes; ValueError.
 
     >>> codec = LengthDelimitedCodec(2)
     >>> b"".join(codec.encode(b"abc"))

@@ -521,7 +521,7 @@ class StreamWriter:
                     below.buffer_updated(n)
 
         try:
-            self._transport = await _when_begun(  # type: ignore[assignment]
+            self._transport = await _when_begun(
                 self._loop.start_tls(
                     cast(asyncio.Transport, plain),
                     protocol,
