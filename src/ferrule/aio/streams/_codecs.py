@@ -234,7 +234,8 @@ class LengthDelimitedCodec(Codec[Any]):
     Threads     One at a time.
     Blocks      Never.
     Calls you   Never.
-    Errors      FrameTooLarge, also for what is to be sent and whose length has no room in length_size bytes; ValueError.
+    Errors      FrameTooLarge, also for what is to be sent and whose length does not fit in length_size bytes;
+                ValueError.
 
     >>> codec = LengthDelimitedCodec(2)
     >>> b"".join(codec.encode(b"abc"))

@@ -50,6 +50,8 @@ class StreamReader(Intake):
     [b'one\\n', b'two']
     """
 
+    _source_traceback = None  # asyncio.StreamReaderProtocol, which may feed one of these from a pipe, asks for it
+
     def __init__(self, limit: int = LIMIT, loop: asyncio.AbstractEventLoop | None = None) -> None:
         if limit <= 0:
             raise ValueError("Limit cannot be <= 0")
@@ -286,7 +288,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._reader: StreamReader | None = reader
-        self._connected = connected
+        self._client_connected_cb = connected
         self._loop = loop
         self._writer: StreamWriter | None = None  # of a server's connection, which nobody else may keep
         self._task: asyncio.Task[Any] | None = None
@@ -304,9 +306,9 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self._over_tls = transport.get_extra_info("sslcontext") is not None
         reader = cast(StreamReader, self._reader)
         reader.set_transport(transport)
-        if self._connected is not None:
+        if self._client_connected_cb is not None:
             self._writer = StreamWriter(cast(asyncio.WriteTransport, transport), self, reader, self._loop)
-            result = self._connected(reader, self._writer)
+            result = self._client_connected_cb(reader, self._writer)
             if asyncio.iscoroutine(result):
                 self._task = self._loop.create_task(result)
                 self._task.add_done_callback(functools.partial(self._served, self._writer))
@@ -326,7 +328,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         if error is not None or task.cancelled():
             writer.close()
 
-    def switched(self, transport: asyncio.BaseTransport) -> None:
+    def _replace_transport(self, transport: asyncio.BaseTransport) -> None:
         """The connection goes on over TLS."""
         self._over_tls = True
         if (reader := self._reader) is not None:
@@ -356,7 +358,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self._reader = self._writer = None
         del self.get_buffer, self.buffer_updated
 
-    # --- the writer's ---
+    # --- the writer's, under asyncio's names: the writers of both work with the protocols of both ---
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -365,13 +367,13 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self._paused = False
         _wake_all(self._drains, None)
 
-    def drained(self) -> Awaitable[None] | None:
-        """What to wait for before more is written; None: nothing."""
+    async def _drain_helper(self) -> None:
         if self._lost:
             raise ConnectionResetError("Connection lost")
-        return self._wait(self._drains) if self._paused else None
+        if self._paused:
+            await self._wait(self._drains)
 
-    async def closed(self) -> None:
+    async def _get_close_waiter(self, stream: object) -> None:
         if not self._lost:
             await self._wait(self._closes)
         elif self._error is not None:
@@ -478,7 +480,7 @@ class StreamWriter:
 
     async def wait_closed(self) -> None:
         """Waits until the connection has ended; raises what ended it, if that was an error."""
-        await self._protocol.closed()
+        await self._protocol._get_close_waiter(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the transport knows: "peername", "socket", "sslcontext", ..."""
@@ -490,8 +492,7 @@ class StreamWriter:
             raise error
         if self._transport.is_closing():
             await asyncio.sleep(0)  # for connection_lost(), which may be on its way
-        if (room := self._protocol.drained()) is not None:
-            await room
+        await self._protocol._drain_helper()
 
     async def start_tls(
         self,
@@ -526,7 +527,7 @@ class StreamWriter:
                     cast(asyncio.Transport, plain),
                     protocol,
                     sslcontext,
-                    server_side=protocol._connected is not None,
+                    server_side=protocol._client_connected_cb is not None,
                     server_hostname=server_hostname,
                     ssl_handshake_timeout=ssl_handshake_timeout,
                     ssl_shutdown_timeout=ssl_shutdown_timeout,
@@ -537,7 +538,7 @@ class StreamWriter:
             plain.abort()
             protocol.connection_lost(error if isinstance(error, Exception) else None)
             raise
-        protocol.switched(self._transport)
+        protocol._replace_transport(self._transport)
 
     def __del__(self) -> None:
         if not self._transport.is_closing():
