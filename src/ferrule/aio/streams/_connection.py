@@ -58,12 +58,14 @@ class StreamReader(Intake):
         self._limit = limit
         self._loop = asyncio.get_event_loop() if loop is None else loop
         self._buffer = BytesMut()
+        self._most = 2 * limit  # more stops the peer
         self._most_room = max(LEAST_ROOM, min(MOST_ROOM, 2 * limit))
         self._eof = False
         self._waiter: asyncio.Future[None] | None = None
         self._exception: BaseException | None = None
         self._transport: asyncio.ReadTransport | None = None
         self._paused = False
+        self._need = 0  # how many bytes the one who waits is lacking
 
     def __repr__(self) -> str:
         said = ["StreamReader"]
@@ -115,16 +117,24 @@ class StreamReader(Intake):
 
     def _updated(self, nbytes: int) -> None:
         """The transport's: so many bytes have been read into the room."""
-        self._took_in(nbytes)
+        self._buffer.commit(nbytes)
+        if nbytes >= self._room or self._room > LEAST_ROOM:
+            self._adapt(nbytes)
         self._received(nbytes)
 
     def _received(self, n: int) -> None:
-        if n < self._need:  # who waits could do nothing with it
+        if self._need:
             self._need -= n
-            return
-        self._need = 0
-        self._wake()
-        if len(self._buffer) > 2 * self._limit and not self._paused and self._transport is not None:
+            if self._need > 0:  # who waits could do nothing with it
+                self._ask(self._need)
+                return
+            self._need = 0
+            self._asked = self._room
+        if (waiter := self._waiter) is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        if len(self._buffer) > self._most and not self._paused and self._transport is not None:
             try:
                 self._transport.pause_reading()
             except NotImplementedError:
@@ -144,7 +154,9 @@ class StreamReader(Intake):
         """Waits for need bytes, at least one, or the end."""
         if self._waiter is not None:
             raise RuntimeError("a read was called while another coroutine is already waiting for incoming data")
-        self._need = need
+        if need > self._room:  # else one read will do
+            self._need = need
+            self._ask(need)
         if self._paused:  # or it would wait for ever
             self._resume()
         self._waiter = waiter = self._loop.create_future()
@@ -154,6 +166,7 @@ class StreamReader(Intake):
             if self._waiter is waiter:
                 self._waiter = None
                 self._need = 0
+                self._asked = self._room
 
     def _resume(self) -> None:
         self._paused = False
@@ -294,7 +307,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self._task: asyncio.Task[Any] | None = None
         self._over_tls = False
         self._paused = False
-        self._lost = False
+        self._connection_lost = False
         self._error: BaseException | None = None  # what ended the connection
         self._drains: deque[asyncio.Future[None]] = deque()
         self._closes: deque[asyncio.Future[None]] = deque()
@@ -341,9 +354,9 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         return not self._over_tls  # TLS has no half-closed connections
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._lost:
+        if self._connection_lost:
             return
-        self._lost = True
+        self._connection_lost = True
         self._error = exc
         if (reader := self._reader) is not None:
             if exc is None:
@@ -368,13 +381,13 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         _wake_all(self._drains, None)
 
     async def _drain_helper(self) -> None:
-        if self._lost:
+        if self._connection_lost:
             raise ConnectionResetError("Connection lost")
         if self._paused:
             await self._wait(self._drains)
 
     async def _get_close_waiter(self, stream: object) -> None:
-        if not self._lost:
+        if not self._connection_lost:
             await self._wait(self._closes)
         elif self._error is not None:
             raise self._error
@@ -440,7 +453,10 @@ class StreamWriter:
 
     def write(self, data: Buffer) -> None:
         """Writes data, or queues what cannot be written at once; drain() waits until there is room."""
-        self._transport.write(data if type(data) is bytes else _writable(data))
+        if type(data) is Bytes:
+            self._transport.write(memoryview(data))
+        else:
+            self._transport.write(data if type(data) is bytes else _writable(data))
 
     def writelines(self, data: Iterable[Buffer]) -> None:
         """Writes all of them, in one system call where the transport can."""
@@ -488,11 +504,13 @@ class StreamWriter:
 
     async def drain(self) -> None:
         """Waits while more is queued than the transport wants to keep. Raises what ended the connection."""
-        if self._reader is not None and (error := self._reader.exception()) is not None:
+        if self._reader is not None and (error := self._reader._exception) is not None:
             raise error
         if self._transport.is_closing():
             await asyncio.sleep(0)  # for connection_lost(), which may be on its way
-        await self._protocol._drain_helper()
+        protocol = self._protocol
+        if protocol._paused or protocol._connection_lost:
+            await protocol._drain_helper()
 
     async def start_tls(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Final, cast
 
 from ...buffer import BytesMut
@@ -19,42 +20,40 @@ _MOST_AHEAD: Final = 1 << 20
 """Bytes of room for what is said to be lacking; more only when as much has come. So a peer that announces a large
 message makes nobody allocate it."""
 
+_READS_AHEAD: Final = sys.platform == "win32"
+"""Whether loops ask for room before there is something to read. Then a read into the buffer may go on at any time."""
+
 
 class Intake:
     """What has come and has not been taken, and the room for what comes next."""
 
     _buffer: BytesMut
-    _need = 0  # how many bytes are lacking at least; 0: unknown
-    _room = LEAST_ROOM  # what a read gets; a power of two times LEAST_ROOM
+    _room = LEAST_ROOM  # what a read gets by what the last ones have filled: LEAST_ROOM times a power of two
     _most_room = MOST_ROOM
-    _offered = 0  # what the read got that is going on
+    _asked = LEAST_ROOM  # what the next read gets: _room, or more where that is known to be lacking
     _has_large = False  # the buffer may have more memory than an idle connection keeps
 
     def _get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next read."""
-        room = self._room
-        if self._need > room:
-            room = min(self._need, max(_MOST_AHEAD, len(self._buffer)))
-        if room > LEAST_ROOM:
+        if self._asked > LEAST_ROOM:
             self._has_large = True
-        view = self._buffer.spare(room)
-        self._offered = len(view)
-        return view
+        return self._buffer.spare(self._asked)
 
-    def _took_in(self, n: int) -> None:
-        """The transport has read n bytes into the room."""
-        self._buffer.commit(n)
-        room = self._room
-        if n == self._offered:
-            if room < self._most_room:
-                self._room = min(room << 2, self._most_room)
-        elif n < room >> 2 and room > LEAST_ROOM:
-            self._room = room >> 1
-        self._offered = 0
+    def _adapt(self, n: int) -> None:
+        """The last read got n bytes."""
+        if n >= self._room:
+            self._room = min(self._room << 2, self._most_room)
+        elif n < self._room >> 2:
+            self._room = max(self._room >> 1, LEAST_ROOM)
+        self._asked = self._room
+
+    def _ask(self, need: int) -> None:
+        """Before it is enough, so many bytes are lacking."""
+        self._asked = max(self._room, min(need, max(_MOST_AHEAD, len(self._buffer))))
 
     def _let_go(self) -> None:
         """The buffer is empty: a connection on which nothing is on its way keeps no more than LEAST_ROOM."""
-        if not self._offered:  # no read goes on, as it may in loops that do not wait until there is something to read
+        if not _READS_AHEAD:
             self._has_large = False
             self._buffer = BytesMut()
 
@@ -80,6 +79,7 @@ class BytesProtocol(Intake, asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self._buffer = BytesMut()
+        self._need = 0
 
     @property
     def buffer(self) -> BytesMut:
@@ -94,6 +94,7 @@ class BytesProtocol(Intake, asyncio.BufferedProtocol):
     @need.setter
     def need(self, n: int) -> None:
         self._need = n
+        self._ask(n)
 
     def bytes_received(self, buffer: BytesMut, /) -> None:
         """Called after each read with all that has come and has not been taken. What it leaves is there next time."""
@@ -109,8 +110,10 @@ class BytesProtocol(Intake, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport's: so many bytes have been read into the room."""
-        self._took_in(nbytes)
+        buffer = self._buffer
+        buffer.commit(nbytes)
+        self._adapt(nbytes)
         self._need = 0
-        self.bytes_received(self._buffer)
+        self.bytes_received(buffer)
         if self._has_large and not self._buffer:
             self._let_go()
