@@ -64,7 +64,8 @@ class Codec(Generic[Frame]):
     """The bytes that may wait without being a frame yet. More is FrameTooLarge, at every later recv() too."""
 
     need: int = 0
-    """After decode() gave MISSING: how many bytes are lacking at least. A hint for how much room the next read gets."""
+    """How many bytes are lacking at least, said by decode() before it gives MISSING; it is 0 when decode() is called. The
+    next read gets room for them, and decode() may not be called before they are there."""
 
     def decode(self, buffer: BytesMut, /) -> Frame | _Missing:
         """Takes the first frame off the buffer; MISSING, with the buffer as it was, when it has not all come yet.
@@ -307,7 +308,6 @@ class LengthDelimitedCodec(Codec[Any]):
         came = min(self._surplus, len(buffer))
         buffer.advance(came)
         self._surplus -= came
-        self.need = 0
         return not self._surplus
 
     def _number(self, size: int) -> bytes:

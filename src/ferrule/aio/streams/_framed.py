@@ -54,6 +54,7 @@ class Framed(Generic[Frame]):
             raise reader._exception
         while True:
             eof = reader._eof
+            codec.need = 0  # unless it says so again
             try:
                 frame = codec.decode_eof(reader._buffer) if eof else codec.decode(reader._buffer)
             finally:
