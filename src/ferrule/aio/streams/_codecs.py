@@ -64,8 +64,8 @@ class Codec(Generic[Frame]):
     """The bytes that may wait without being a frame yet. More is FrameTooLarge, at every later recv() too."""
 
     need: int = 0
-    """How many bytes are lacking at least, said by decode() before it gives MISSING; it is 0 when decode() is called. The
-    next read gets room for them, and decode() may not be called before they are there."""
+    """How many bytes are lacking at least, said by decode() before it gives MISSING; it is 0 when decode() is called.
+    The next read gets room for them, and decode() may not be called before they are there."""
 
     def decode(self, buffer: BytesMut, /) -> Frame | _Missing:
         """Takes the first frame off the buffer; MISSING, with the buffer as it was, when it has not all come yet.

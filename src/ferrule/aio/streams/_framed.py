@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, cast
 
 from ...errors import MISSING
 from ._codecs import Codec, FrameTooLarge
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Framed"]
 
 Frame = TypeVar("Frame")
+
+_EXTRA: Final = 16
+"""Bytes that may wait beside a frame: its length, or its end."""
 
 
 class Framed(Generic[Frame]):
@@ -66,7 +69,7 @@ class Framed(Generic[Frame]):
                 if reader._buffer:
                     raise asyncio.IncompleteReadError(cast(bytes, reader._take(len(reader._buffer))), None)
                 raise EOFError("the peer has sent its last frame")
-            if len(reader._buffer) > codec.limit + 16:
+            if len(reader._buffer) > codec.limit + _EXTRA:
                 raise FrameTooLarge(limit=codec.limit)
             await reader._more(codec.need)
 
