@@ -198,7 +198,6 @@ def _report(room: str, results: Sequence[Result]) -> str:
     ]
     killed = sum(r.killed for r in results)
     verb = "mutants" if GIL else "mutants-freethreaded"
-    verb = "mutants" if GIL else "mutants-freethreaded"
     return "\n".join(
         [
             f"# Mutants: {room}",
