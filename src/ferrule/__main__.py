@@ -26,6 +26,7 @@ from ._demo.map import count_into_map
 from ._demo.mutex import count_words
 from ._demo.pool import lease_connections
 from ._demo.rwlock import route_requests
+from ._demo.streams import receive_packets
 
 SAMPLE_FILES = 150
 ROUNDS = 3
@@ -45,6 +46,7 @@ SECTIONS = {
     "channel": Section("Channel: words sent one by one from threads to a task, which counts them", send_to_task),
     "rwlock": Section("RWLock: requests routed by one table, which is reloaded in place meanwhile", route_requests),
     "bytes": Section("Bytes: words cut as records out of a stream of packets, both behind their lengths", cut_records),
+    "streams": Section("Streams: packets behind their lengths, from a socket to a task", receive_packets),
     "pool": Section("Pool: requests that ask a database, each by a connection leased for it", lease_connections),
 }
 

@@ -129,12 +129,21 @@ class StreamReader(Intake):
                 self._ask(self._need)
                 return
             self._need = 0
-            self._asked = self._room
+            self._ask()
+        over = len(self._buffer) - self._most
         if (waiter := self._waiter) is not None:
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
-        if len(self._buffer) > self._most and not self._paused and self._transport is not None:
+                if 0 < over <= 3 * self._most:  # it may take much of it at once, and to pause and resume costs more
+                    self._loop.call_soon(self._pause_if_over)
+                    return
+        if over > 0:
+            self._pause_if_over()
+
+    def _pause_if_over(self) -> None:
+        """Stops the peer, unless somebody waits for more than there is."""
+        if len(self._buffer) > self._most and self._waiter is None and not self._paused and self._transport is not None:
             try:
                 self._transport.pause_reading()
             except NotImplementedError:
@@ -154,7 +163,7 @@ class StreamReader(Intake):
         """Waits for need bytes, at least one, or the end."""
         if self._waiter is not None:
             raise RuntimeError("a read was called while another coroutine is already waiting for incoming data")
-        if need > self._room:  # else one read will do
+        if need > LEAST_ROOM:
             self._need = need
             self._ask(need)
         if self._paused:  # or it would wait for ever
@@ -166,7 +175,7 @@ class StreamReader(Intake):
             if self._waiter is waiter:
                 self._waiter = None
                 self._need = 0
-                self._asked = self._room
+                self._ask()
 
     def _resume(self) -> None:
         self._paused = False

@@ -31,13 +31,18 @@ class Intake:
     _room = LEAST_ROOM  # what a read gets by what the last ones have filled: LEAST_ROOM times a power of two
     _most_room = MOST_ROOM
     _asked = LEAST_ROOM  # what the next read gets: _room, or more where that is known to be lacking
+    _enough = LEAST_ROOM  # so much behind the end will do instead
     _has_large = False  # the buffer may have more memory than an idle connection keeps
 
     def _get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next read."""
-        if self._asked > LEAST_ROOM:
+        asked = self._asked
+        if asked > LEAST_ROOM:
             self._has_large = True
-        return self._buffer.spare(self._asked)
+            buffer = self._buffer
+            if buffer.capacity - len(buffer) >= self._enough:
+                return buffer.spare()
+        return self._buffer.spare(asked)
 
     def _adapt(self, n: int) -> None:
         """The last read got n bytes."""
@@ -45,11 +50,13 @@ class Intake:
             self._room = min(self._room << 2, self._most_room)
         elif n < self._room >> 2:
             self._room = max(self._room >> 1, LEAST_ROOM)
-        self._asked = self._room
+        self._ask()
 
-    def _ask(self, need: int) -> None:
-        """Before it is enough, so many bytes are lacking."""
-        self._asked = max(self._room, min(need, max(_MOST_AHEAD, len(self._buffer))))
+    def _ask(self, need: int = 0) -> None:
+        """Says how much the next read gets. need: what should be in one piece is lacking so many bytes."""
+        room = self._room
+        self._enough = min(need, max(_MOST_AHEAD, len(self._buffer))) if need else room >> 2
+        self._asked = max(room, self._enough)
 
     def _let_go(self) -> None:
         """The buffer is empty: a connection on which nothing is on its way keeps no more than LEAST_ROOM."""
