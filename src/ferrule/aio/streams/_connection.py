@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import types
 import warnings
 from collections import deque
@@ -159,10 +158,10 @@ class StreamReader(Intake):
 
     # --- what the reads share ---
 
-    async def _more(self, need: int = 0) -> None:
+    async def _wait_for_data(self, called: str, need: int = 0) -> None:
         """Waits for need bytes, at least one, or the end."""
         if self._waiter is not None:
-            raise RuntimeError("a read was called while another coroutine is already waiting for incoming data")
+            raise RuntimeError(f"{called}() called while another coroutine is already waiting for incoming data")
         if need > LEAST_ROOM:
             self._need = need
             self._ask(need)
@@ -207,12 +206,12 @@ class StreamReader(Intake):
             return Bytes()
         if n < 0:
             while not self._eof:  # what was read stays here, so that no cancellation loses it
-                await self._more(max(self._room, len(self._buffer)))
+                await self._wait_for_data("read", max(self._room, len(self._buffer)))
                 if self._exception is not None:
                     raise self._exception
             return self._take(len(self._buffer))
         if not self._buffer and not self._eof:
-            await self._more()
+            await self._wait_for_data("read")
         return self._take(min(n, len(self._buffer)))
 
     async def readexactly(self, n: int) -> Bytes:
@@ -224,7 +223,7 @@ class StreamReader(Intake):
         while (lacking := n - len(self._buffer)) > 0:
             if self._eof:
                 raise asyncio.IncompleteReadError(cast(bytes, self._take(len(self._buffer))), n)
-            await self._more(lacking)
+            await self._wait_for_data("readexactly", lacking)
         data = self._buffer.get_bytes(n)
         if self._paused or self._has_large:
             self._taken()
@@ -281,7 +280,7 @@ class StreamReader(Intake):
                 raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", offset)
             if self._eof:
                 raise asyncio.IncompleteReadError(cast(bytes, self._take(len(buffer))), None)
-            await self._more()
+            await self._wait_for_data("readuntil")
 
     def __aiter__(self) -> Self:
         return self
@@ -312,7 +311,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self._reader: StreamReader | None = reader
         self._client_connected_cb = connected
         self._loop = loop
-        self._writer: StreamWriter | None = None  # of a server's connection, which nobody else may keep
+        self._transport: asyncio.BaseTransport | None = None
         self._task: asyncio.Task[Any] | None = None
         self._over_tls = False
         self._paused = False
@@ -325,17 +324,18 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self.buffer_updated = reader._updated  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
         self._over_tls = transport.get_extra_info("sslcontext") is not None
         reader = cast(StreamReader, self._reader)
         reader.set_transport(transport)
         if self._client_connected_cb is not None:
-            self._writer = StreamWriter(cast(asyncio.WriteTransport, transport), self, reader, self._loop)
-            result = self._client_connected_cb(reader, self._writer)
+            writer = StreamWriter(cast(asyncio.WriteTransport, transport), self, reader, self._loop)
+            result = self._client_connected_cb(reader, writer)
             if asyncio.iscoroutine(result):
                 self._task = self._loop.create_task(result)
-                self._task.add_done_callback(functools.partial(self._served, self._writer))
+                self._task.add_done_callback(self._served)
 
-    def _served(self, writer: StreamWriter, task: asyncio.Task[Any]) -> None:
+    def _served(self, task: asyncio.Task[Any]) -> None:
         """The server's coroutine for this connection has ended. What it did not catch ends the connection."""
         self._task = None
         error = None if task.cancelled() else task.exception()
@@ -344,14 +344,15 @@ class _StreamProtocol(asyncio.BufferedProtocol):
                 {
                     "message": "Unhandled exception in client_connected_cb",
                     "exception": error,
-                    "transport": writer.transport,
+                    "transport": self._transport,
                 }
             )
-        if error is not None or task.cancelled():
-            writer.close()
+        if (error is not None or task.cancelled()) and self._transport is not None:
+            self._transport.close()
 
     def _replace_transport(self, transport: asyncio.BaseTransport) -> None:
         """The connection goes on over TLS."""
+        self._transport = transport
         self._over_tls = True
         if (reader := self._reader) is not None:
             reader._transport = cast(asyncio.ReadTransport, transport)
@@ -377,7 +378,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         for waiters in (self._drains, self._closes):
             _wake_all(waiters, exc)
         # No ring may be left of what belonged together.
-        self._reader = self._writer = None
+        self._reader = self._transport = None
         del self.get_buffer, self.buffer_updated
 
     # --- the writer's, under asyncio's names: the writers of both work with the protocols of both ---

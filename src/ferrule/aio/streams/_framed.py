@@ -71,7 +71,7 @@ class Framed(Generic[Frame]):
                 raise EOFError("the peer has sent its last frame")
             if len(reader._buffer) > codec.limit + _EXTRA:
                 raise FrameTooLarge(limit=codec.limit)
-            await reader._more(codec.need)
+            await reader._wait_for_data("recv", codec.need)
 
     def __aiter__(self) -> Self:
         return self
