@@ -13,7 +13,7 @@ import pytest
 
 from ferrule import __main__ as command
 from ferrule._demo import bytes as cut_bytes
-from ferrule._demo import channel, mutex, pool, rwlock
+from ferrule._demo import channel, mutex, pool, rwlock, streams
 from ferrule._demo import map as shared_map
 from ferrule._demo.job import Failure, Sample, Table
 
@@ -29,6 +29,7 @@ CELLS = {
         for name, kind in rwlock.CONTENDERS.items()
     },
     **dict.fromkeys([*cut_bytes.WHOLE, *cut_bytes.BIT_BY_BIT], r" +\d+\.\d\d M +\d+\.\d\dx +\d+$"),
+    **dict.fromkeys(streams.CONTENDERS, r" +\d+\.\d k +\d+ M +\d+\.\d\dx$"),
     **dict.fromkeys([*pool.BY_THREADS], r" +\d+\.\d\d M +\d+\.\d\dx +\d+$"),
     **dict.fromkeys([*pool.BY_THREADS_AND_TASKS], r" +\d+\.\d\d M +\d+\.\d\dx +\d+ +\d+\.\d ms$"),
 }
@@ -135,6 +136,20 @@ def test_a_contender_that_cuts_wrongly_is_named_and_fails_the_run(contenders, pl
             patched.setitem(contenders, contender, CutsWrongly)
             assert command.main([*TINY, "--section", "bytes"]) == 1
         assert re.search(f"^ferrule: {re.escape(contender)} {said}", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_a_contender_that_receives_wrongly_is_named_and_fails_the_run(monkeypatch, capsys):
+    for contender, (connect, take) in [*streams.CONTENDERS.items()]:
+
+        async def loses_the_last(reader, writer, take=take):
+            return (await take(reader, writer))[:-1]
+
+        with monkeypatch.context() as patched:
+            patched.setitem(streams.CONTENDERS, contender, (connect, loses_the_last))
+            assert command.main([*TINY, "--section", "streams"]) == 1
+        assert re.search(
+            rf"^ferrule: {contender} cut \d+ records instead of \d+", capsys.readouterr().err, re.MULTILINE
+        )
 
 
 @pytest.mark.parametrize("counts", [{"a": 2}, {"a": 2, "b": 2}, {"a": 2, "b": 1, "c": 1}, {"a": 2, "b": 1, "c": 0}, {}])

@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from ..aio import streams
-from .bytes import LENGTH, framed
-from .job import Failure, Job, Table
+from .bytes import LENGTH, Stream, framed
+from .job import Job, Table
 
 TIMES = 5
 """So often are the packets sent in a round."""
@@ -45,24 +45,24 @@ CONTENDERS: dict[str, tuple[Callable[..., Awaitable[Any]], Callable[[Any, Any], 
 
 def receive_packets(job: Job) -> Iterator[Table]:
     packets = [" ".join(words).encode(errors="surrogatepass") for words in job.sample.files] * TIMES
-    content = b"".join(map(framed, packets))
+    stream = Stream(b"".join(map(framed, packets)), packets)
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     with job.bar("receiving packets", job.rounds * len(CONTENDERS)) as step:
         for _ in job.turns():
             for name, took in seconds.items():
-                took.append(_run(name, content, packets))
+                took.append(_run(name, stream))
                 step()
 
     medians = {name: statistics.median(took) for name, took in seconds.items()}
     first, *_ = medians
     yield Table(
-        f"{len(packets):,} packets, {len(content):,} bytes, over loopback from a thread to a task",
+        f"{len(packets):,} packets, {len(stream.content):,} bytes, over loopback from a thread to a task",
         ["", "packets/s", "bytes/s", "/ asyncio"],
         [
             [
                 name,
                 f"{len(packets) / took / 1e3:.1f} k",
-                f"{len(content) / took / 1e6:.0f} M",
+                f"{len(stream.content) / took / 1e6:.0f} M",
                 f"{medians[first] / took:.2f}x",
             ]
             for name, took in medians.items()
@@ -74,14 +74,14 @@ def receive_packets(job: Job) -> Iterator[Table]:
     )
 
 
-def _run(name: str, content: bytes, packets: list[bytes]) -> float:
+def _run(name: str, stream: Stream) -> float:
     """The seconds until all packets are there; raises Failure unless they are right."""
     connect, take = CONTENDERS[name]
     ours, theirs = socket.socketpair()
 
     def send() -> None:
         with theirs, contextlib.suppress(OSError):  # whoever is interrupted closes the other end
-            theirs.sendall(content)
+            theirs.sendall(stream.content)
 
     async def run() -> tuple[float, Packets]:
         reader, writer = await connect(sock=ours)
@@ -96,9 +96,5 @@ def _run(name: str, content: bytes, packets: list[bytes]) -> float:
             sending.join()
 
     seconds, came = asyncio.run(run())
-    for number, (packet, expected) in enumerate(zip(came, packets, strict=False)):
-        if packet != expected:
-            raise Failure(f"{name} received packet {number} wrongly: {bytes(packet)!r} instead of {expected!r}")
-    if len(came) != len(packets):
-        raise Failure(f"{name} received {len(came)} packets instead of {len(packets)}")
+    stream.check(name, came)
     return seconds
