@@ -6,6 +6,7 @@ tried on a buffer alone.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -67,6 +68,10 @@ class Codec(Generic[Frame]):
     """How many bytes are lacking at least, said by decode() before it gives MISSING; it is 0 when decode() is called.
     The next read gets room for them, and decode() may not be called before they are there."""
 
+    searched: int = 0
+    """How many bytes at the front decode() has searched before, if it cares to note that. Framed sets it to 0 when
+    a recv() is cancelled, as somebody else may take bytes then."""
+
     def decode(self, buffer: BytesMut, /) -> Frame | _Missing:
         """Takes the first frame off the buffer; MISSING, with the buffer as it was, when it has not all come yet.
 
@@ -90,24 +95,23 @@ class _DelimitedCodec(Codec[Frame]):
         if limit <= 0:
             raise ValueError(f"limit must be at least 1, not {limit}")
         self.limit = limit
-        self._searched = 0  # the bytes at the front of the buffer that have no newline
         self._passes_over = False
 
     def _line(self, buffer: BytesMut) -> Bytes | _Missing:
         """The next line, without its end."""
-        end = buffer.find(b"\n", self._searched)
+        end = buffer.find(b"\n", self.searched)
         if end < 0:
             if self._passes_over:
                 buffer.advance(len(buffer))
                 return MISSING
-            self._searched = len(buffer)
-            if self._searched <= self.limit + 1:  # one more, which may be the \r of its end
+            self.searched = len(buffer)
+            if self.searched <= self.limit + 1:  # one more, which may be the \r of its end
                 return MISSING
-            self._searched = 0
+            self.searched = 0
             buffer.advance(len(buffer))
             self._passes_over = True
             raise self._too_large(None)
-        self._searched = 0
+        self.searched = 0
         line = buffer.get_bytes(end + 1)
         if self._passes_over:
             self._passes_over = False
@@ -296,6 +300,9 @@ class LengthDelimitedCodec(Codec[Any]):
     def decode_eof(self, buffer: BytesMut, /) -> Any:
         """The next frame, or MISSING; then a number without its frame is back in the buffer: it was cut as well."""
         frame = self.decode(buffer)
+        if frame is MISSING and self._surplus:
+            lacking, self._surplus = self._surplus, 0
+            raise asyncio.IncompleteReadError(b"", lacking)
         if frame is MISSING and self._size is not None:
             came = buffer.split()
             buffer.put(self._number(self._size))

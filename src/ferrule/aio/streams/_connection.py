@@ -7,7 +7,7 @@ import types
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
 from ...buffer import Bytes, BytesMut
 from ._intake import LEAST_ROOM, MOST_ROOM, Intake
@@ -122,6 +122,8 @@ class StreamReader(Intake):
         self._received(nbytes)
 
     def _received(self, n: int) -> None:
+        if not n:
+            return
         if self._need:
             self._need -= n
             if self._need > 0:  # who waits could do nothing with it
@@ -159,7 +161,9 @@ class StreamReader(Intake):
     # --- what the reads share ---
 
     async def _wait_for_data(self, called: str, need: int = 0) -> None:
-        """Waits for need bytes, at least one, or the end."""
+        """Waits for need bytes, at least one, or the end. Raises what ended the connection."""
+        if self._exception is not None:  # in the tick in which the last bytes came
+            self._raise()
         if self._waiter is not None:
             raise RuntimeError(f"{called}() called while another coroutine is already waiting for incoming data")
         if need > LEAST_ROOM:
@@ -175,6 +179,9 @@ class StreamReader(Intake):
                 self._waiter = None
                 self._need = 0
                 self._ask()
+
+    def _raise(self) -> NoReturn:
+        raise cast(BaseException, self._exception).with_traceback(None)  # or each time would add to its traceback
 
     def _resume(self) -> None:
         self._paused = False
@@ -201,14 +208,12 @@ class StreamReader(Intake):
     async def read(self, n: int = -1) -> Bytes:
         """Up to n bytes, as soon as there are any; empty at the end. Without n: all until the end."""
         if self._exception is not None:
-            raise self._exception
+            self._raise()
         if n == 0:
             return Bytes()
         if n < 0:
             while not self._eof:  # what was read stays here, so that no cancellation loses it
                 await self._wait_for_data("read", max(self._room, len(self._buffer)))
-                if self._exception is not None:
-                    raise self._exception
             return self._take(len(self._buffer))
         if not self._buffer and not self._eof:
             await self._wait_for_data("read")
@@ -219,7 +224,7 @@ class StreamReader(Intake):
         if n < 0:
             raise ValueError("readexactly size can not be less than zero")
         if self._exception is not None:
-            raise self._exception
+            self._raise()
         while (lacking := n - len(self._buffer)) > 0:
             if self._eof:
                 raise asyncio.IncompleteReadError(cast(bytes, self._take(len(self._buffer))), n)
@@ -262,7 +267,7 @@ class StreamReader(Intake):
         if not least:
             raise ValueError("Separator should be at least one-byte string")
         if self._exception is not None:
-            raise self._exception
+            self._raise()
         offset = 0  # no separator begins before it
         while True:
             buffer = self._buffer
@@ -325,12 +330,16 @@ class _StreamProtocol(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._over_tls = transport.get_extra_info("sslcontext") is not None
         reader = cast(StreamReader, self._reader)
         reader.set_transport(transport)
+        self._over_tls = reader._reads_from(transport)
         if self._client_connected_cb is not None:
             writer = StreamWriter(cast(asyncio.WriteTransport, transport), self, reader, self._loop)
-            result = self._client_connected_cb(reader, writer)
+            try:
+                result = self._client_connected_cb(reader, writer)
+            except BaseException:
+                transport.close()
+                raise
             if asyncio.iscoroutine(result):
                 self._task = self._loop.create_task(result)
                 self._task.add_done_callback(self._served)
@@ -355,8 +364,9 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         self._transport = transport
         self._over_tls = True
         if (reader := self._reader) is not None:
+            reader._reads_from(transport)
             reader._transport = cast(asyncio.ReadTransport, transport)
-            reader._paused = False
+            reader._pause_if_over()
 
     def eof_received(self) -> bool:
         if self._reader is not None:
@@ -400,7 +410,7 @@ class _StreamProtocol(asyncio.BufferedProtocol):
         if not self._connection_lost:
             await self._wait(self._closes)
         elif self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
 
     async def _wait(self, waiters: deque[asyncio.Future[None]]) -> None:
         waiter = self._loop.create_future()
@@ -425,7 +435,7 @@ def _writable(data: Buffer) -> bytes | bytearray | memoryview:
     if isinstance(data, (bytes, bytearray)):
         return data
     view = memoryview(data)
-    return view if view.itemsize == 1 and view.ndim == 1 else view.cast("B")
+    return view if view.itemsize == view.ndim == 1 and view.c_contiguous else view.cast("B")
 
 
 class StreamWriter:
@@ -464,17 +474,33 @@ class StreamWriter:
     def write(self, data: Buffer) -> None:
         """Writes data, or queues what cannot be written at once; drain() waits until there is room."""
         if type(data) is Bytes:
-            self._transport.write(memoryview(data))
+            plain: bytes | bytearray | memoryview = memoryview(data)
         else:
-            self._transport.write(data if type(data) is bytes else _writable(data))
+            plain = data if type(data) is bytes else _writable(data)
+        try:
+            self._transport.write(plain)
+        except RuntimeError:
+            self._dropped()
+
+    def _dropped(self) -> None:
+        """What is written to a connection that has ended is dropped, as by asyncio's transports; uvloop's raise."""
+        if not self._transport.is_closing():
+            raise
 
     def writelines(self, data: Iterable[Buffer]) -> None:
         """Writes all of them, in one system call where the transport can."""
         parts = [_writable(part) for part in data]
-        if type(self._transport).writelines is not asyncio.WriteTransport.writelines:
-            self._transport.writelines(parts)
-            return
-        small: list[bytes | bytearray | memoryview] = []  # this transport would join them all
+        try:
+            if type(self._transport).writelines is not asyncio.WriteTransport.writelines:
+                self._transport.writelines(parts)
+            else:
+                self._write_apart(parts)
+        except RuntimeError:
+            self._dropped()
+
+    def _write_apart(self, parts: list[bytes | bytearray | memoryview]) -> None:
+        """By a transport whose writelines() would join all of them."""
+        small: list[bytes | bytearray | memoryview] = []
         for part in parts:
             if len(part) < UNJOINED:
                 small.append(part)
@@ -515,7 +541,7 @@ class StreamWriter:
     async def drain(self) -> None:
         """Waits while more is queued than the transport wants to keep. Raises what ended the connection."""
         if self._reader is not None and (error := self._reader._exception) is not None:
-            raise error
+            raise error.with_traceback(None)
         if self._transport.is_closing():
             await asyncio.sleep(0)  # for connection_lost(), which may be on its way
         protocol = self._protocol
@@ -538,6 +564,9 @@ class StreamWriter:
         reader = self._reader
         await self.drain()
         plain = self._transport
+        if reader is not None:  # what comes during the handshake is not the plain transport's to hold back
+            reader._transport = None
+            reader._paused = False
 
         def hand_over() -> None:
             if reader is not None and reader._buffer:

@@ -54,7 +54,7 @@ class Framed(Generic[Frame]):
         """The next frame. EOFError at the end between two frames, IncompleteReadError with `partial` within one."""
         reader, codec = self.reader, self.codec
         if reader._exception is not None:
-            raise reader._exception
+            reader._raise()
         while True:
             eof = reader._eof
             codec.need = 0  # unless it says so again
@@ -69,9 +69,14 @@ class Framed(Generic[Frame]):
                 if reader._buffer:
                     raise asyncio.IncompleteReadError(cast(bytes, reader._take(len(reader._buffer))), None)
                 raise EOFError("the peer has sent its last frame")
-            if len(reader._buffer) > codec.limit + _EXTRA:
+            allowed = codec.limit + _EXTRA - len(reader._buffer)
+            if allowed < 0:
                 raise FrameTooLarge(limit=codec.limit)
-            await reader._wait_for_data("recv", codec.need)
+            try:
+                await reader._wait_for_data("recv", min(codec.need, allowed + 1))
+            except BaseException:
+                codec.searched = 0  # somebody else may take it now
+                raise
 
     def __aiter__(self) -> Self:
         return self

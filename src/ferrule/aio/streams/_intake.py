@@ -13,6 +13,9 @@ __all__ = ["BytesProtocol", "Intake"]
 LEAST_ROOM: Final = 4 << 10
 """Bytes that a read gets at least, and that a connection keeps on which nothing is on its way."""
 
+TLS_ROOM: Final = 16 << 10
+"""What TLS gets instead, which asks for room before it knows whether there is anything: bytes of its largest record."""
+
 MOST_ROOM: Final = 256 << 10
 """Bytes that a read gets at most, when nobody has said how much is lacking."""
 
@@ -36,13 +39,14 @@ class Intake:
 
     def _get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next read."""
-        asked = self._asked
+        asked, buffer = self._asked, self._buffer
         if asked > LEAST_ROOM:
             self._has_large = True
-            buffer = self._buffer
             if buffer.capacity - len(buffer) >= self._enough:
                 return buffer.spare()
-        return self._buffer.spare(asked)
+        elif len(buffer) > LEAST_ROOM:
+            self._has_large = True
+        return buffer.spare(asked)
 
     def _adapt(self, n: int) -> None:
         """The last read got n bytes."""
@@ -57,6 +61,15 @@ class Intake:
         room = self._room
         self._enough = min(need, max(_MOST_AHEAD, len(self._buffer))) if need else room >> 2
         self._asked = max(room, self._enough)
+
+    def _reads_from(self, transport: asyncio.BaseTransport) -> bool:
+        """What comes will come from it; whether it speaks TLS."""
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        if over_tls:
+            self._most_room = min(self._most_room, TLS_ROOM)
+            self._room = min(self._room, self._most_room)
+            self._ask()
+        return over_tls
 
     def _let_go(self) -> None:
         """The buffer is empty: a connection on which nothing is on its way keeps no more than LEAST_ROOM."""
@@ -110,6 +123,7 @@ class BytesProtocol(Intake, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there. An override calls this one."""
         self.transport = cast(asyncio.Transport, transport)
+        self._reads_from(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The transport's: room for the next read."""
