@@ -64,6 +64,8 @@ class Codec(Generic[Frame]):
     limit: int = 8 << 20
     """The bytes that may wait without being a frame yet. More is FrameTooLarge, at every later recv() too."""
 
+    _beside = 0  # so many bytes may wait beside a frame: its length, its end
+
     need: int = 0
     """How many bytes are lacking at least, said by decode() before it gives MISSING; it is 0 when decode() is called.
     The next read gets room for them, and decode() may not be called before they are there."""
@@ -90,6 +92,8 @@ class Codec(Generic[Frame]):
 
 class _DelimitedCodec(Codec[Frame]):
     """Frames that end with a newline. A line over the limit is passed over as it arrives."""
+
+    _beside = 2
 
     def __init__(self, limit: int) -> None:
         if limit <= 0:
@@ -248,6 +252,8 @@ class LengthDelimitedCodec(Codec[Any]):
     >>> codec.decode(BytesMut(b"\\x00\\x03abc\\x00")).tobytes()
     b'abc'
     """
+
+    _beside = 8
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from ...errors import MISSING
 from ._codecs import Codec, FrameTooLarge
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Framed"]
 
 Frame = TypeVar("Frame")
-
-_EXTRA: Final = 16
-"""Bytes that may wait beside a frame: its length, or its end."""
 
 
 class Framed(Generic[Frame]):
@@ -46,6 +43,7 @@ class Framed(Generic[Frame]):
         self.reader = reader
         self.writer = writer
         self.codec = copy.copy(codec)
+        self._is_over = False  # nobody knows where the next frame begins
 
     def __repr__(self) -> str:
         return f"<Framed {type(self.codec).__name__} reader={self.reader!r}>"
@@ -55,7 +53,7 @@ class Framed(Generic[Frame]):
         reader, codec = self.reader, self.codec
         if reader._exception is not None:
             reader._raise()
-        while True:
+        while not self._is_over:
             eof = reader._eof
             codec.need = 0  # unless it says so again
             try:
@@ -69,14 +67,16 @@ class Framed(Generic[Frame]):
                 if reader._buffer:
                     raise asyncio.IncompleteReadError(cast(bytes, reader._take(len(reader._buffer))), None)
                 raise EOFError("the peer has sent its last frame")
-            allowed = codec.limit + _EXTRA - len(reader._buffer)
+            allowed = codec.limit + codec._beside - len(reader._buffer)
             if allowed < 0:
-                raise FrameTooLarge(limit=codec.limit)
+                self._is_over = True
+                break
             try:
                 await reader._wait_for_data("recv", min(codec.need, allowed + 1))
             except BaseException:
                 codec.searched = 0  # somebody else may take it now
                 raise
+        raise FrameTooLarge(limit=codec.limit)
 
     def __aiter__(self) -> Self:
         return self
