@@ -321,6 +321,7 @@ class LengthDelimitedCodec(Codec[Any]):
         came = min(self._surplus, len(buffer))
         buffer.advance(came)
         self._surplus -= came
+        self.need = 0
         return not self._surplus
 
     def _number(self, size: int) -> bytes:
@@ -344,10 +345,23 @@ def _plain(data: Buffer) -> Any:
 try:
     import orjson
 except ImportError:
-    _loads: Callable[[bytes], Any] = json.loads
+
+    def _no_json(word: str) -> None:
+        raise ValueError(f"{word} is no JSON")
+
+    def _loads(text: bytes) -> Any:
+        try:
+            return json.loads(text, parse_constant=_no_json)
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), text.decode(errors="replace"), 0) from None
 
     def _dumps(value: Any) -> bytes:
-        return (json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+        try:
+            return (json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
 
 else:
     _loads = orjson.loads

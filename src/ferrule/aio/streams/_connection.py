@@ -489,12 +489,18 @@ class StreamWriter:
 
     def writelines(self, data: Iterable[Buffer]) -> None:
         """Writes all of them, in one system call where the transport can."""
-        parts = [_writable(part) for part in data]
+        parts = [part for part in map(_writable, data) if part]  # asyncio's, since 3.12, keep an empty one for ever
+        transport = self._transport
         try:
-            if type(self._transport).writelines is not asyncio.WriteTransport.writelines:
-                self._transport.writelines(parts)
-            else:
+            if type(transport).writelines is asyncio.WriteTransport.writelines or transport.is_closing():
                 self._write_apart(parts)
+            else:
+                transport.writelines(parts)
+                if transport.get_write_buffer_size():
+                    low, high = transport.get_write_buffer_limits()
+                    transport.set_write_buffer_limits(
+                        high, low
+                    )  # which looks: writelines() of 3.12 and 3.13.0 does not
         except RuntimeError:
             self._dropped()
 

@@ -27,7 +27,8 @@ class Framed(Generic[Frame]):
     Complexity  As the codec's. A frame is a view of the memory that was read into, where the codec gives one.
     Threads     The loop's thread only. One task receives at a time; any number may send, each frame is written whole.
     Blocks      recv() for a frame, send() while the peer is slow. A cancelled recv() has taken nothing; a cancelled
-                send() has queued its frame.
+                send() has queued its frame. `async with` waits until all is written, but for a cancellation: that
+                ends the connection at once.
     Calls you   The codec.
     Errors      recv(): EOFError at the end, IncompleteReadError if that comes within a frame, FrameTooLarge, and what
                 the codec raises; what happens then is the codec's to say. send(): what the codec raises, before
@@ -133,9 +134,14 @@ class Framed(Generic[Frame]):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            self.writer.transport.abort()  # a peer that does not read must not hold up who is in a hurry
         self.close()
         try:
             await self.wait_closed()
         except OSError:
             if kind is None:
                 raise
+        except asyncio.CancelledError:
+            self.writer.transport.abort()
+            raise
