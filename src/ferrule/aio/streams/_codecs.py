@@ -364,7 +364,9 @@ except ImportError:
             raise ValueError(str(error)) from None
 
 else:
-    _loads = orjson.loads
+
+    def _loads(text: bytes) -> Any:
+        return orjson.loads(text)
 
     def _dumps(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
