@@ -35,6 +35,7 @@ async def streams(reader: StreamReader, writer: StreamWriter) -> None:
     await reader.readuntil("\n")  # error: arg-type
     await reader.readuntil([b"\n"])  # error: arg-type
     text: str = await reader.readline()  # error: assignment
+    del text
     reader.feed_data("text")  # error: arg-type
     writer.write("text")  # error: arg-type
     writer.write(5)  # error: arg-type

@@ -1,6 +1,7 @@
 """Framed over a reader fed by hand and a fake transport: frames in and out, the end, errors, codecs of one's own."""
 
 import asyncio
+import ctypes
 
 import pytest
 
@@ -613,6 +614,20 @@ def test_send_many_waits_before_it_asks_for_ever_more():
         return len(asked)
 
     assert framed_over(body, LinesCodec()) <= 200
+
+
+@pytest.mark.xfail(strict=True, reason="it asks each part for its len()")
+def test_send_many_takes_each_part_that_send_takes():
+    class Numbers(Codec):
+        def encode(self, frame):
+            return [ctypes.c_uint16(frame)]
+
+    async def body(framed, transport):
+        await framed.send(0)
+        assert await framed.send_many([0, 0]) == 2
+        return transport.sent
+
+    assert framed_over(body, Numbers()) == bytes(6)
 
 
 def test_an_error_of_one_frame_ends_send_many_behind_those_before():
