@@ -373,7 +373,11 @@ def test_what_is_lacking_is_never_overstated(codec):
 
 
 def test_nothing_is_lacking_of_what_is_passed_over():
-    codec, buffer = LengthDelimitedCodec(1, limit=5), BytesMut(b"\x09abc")
+    """Nor what a frame before it had lacked."""
+    codec, buffer = LengthDelimitedCodec(1, limit=100), BytesMut(b"\x64")
+    assert codec.decode(buffer) is MISSING
+    buffer.put(bytes(100) + b"\xff")
+    assert codec.decode(buffer) == bytes(100)
     with pytest.raises(FrameTooLarge):
         codec.decode(buffer)
     assert codec.decode(buffer) is MISSING

@@ -178,8 +178,9 @@ def test_an_end_within_a_frame_gives_what_there_was(codec, stream, partial):
             complete(framed.recv())
         assert (error.value.partial, error.value.expected) == (partial, None)
         assert type(error.value.partial) is Bytes
-        with pytest.raises(EOFError):
+        with pytest.raises(EOFError) as error:
             complete(framed.recv())
+        assert type(error.value) is EOFError
 
 
 def test_an_end_that_comes_while_recv_waits_gives_what_there_was():

@@ -472,3 +472,23 @@ def test_a_cancelled_callback_closes_and_tells_nobody():
         assert client.ended == ["close"]
 
     run(main())
+
+
+def test_nothing_of_a_servers_connection_is_left_in_a_ring():
+    async def main():
+        got = []
+        serving = await Serving().start(lambda *both: got.extend(both))
+        client = await serving.client()
+        got[1].close()
+        await got[1].wait_closed()
+        left = [weakref.ref(thing) for thing in (*got, client.protocol)]
+        gc.disable()
+        try:
+            got.clear()
+            del client
+            await turns()
+            return [ref() for ref in left]
+        finally:
+            gc.enable()
+
+    assert run(main()) == [None, None, None]
