@@ -2,31 +2,15 @@
 
 import asyncio
 import gc
-import ssl
 
 import pytest
 
 from ferrule import Bytes, BytesMut, Reader
 from tests.support.driver import run
+from tests.support.streams import OVER, contexts
 
 FRAMES = [bytes([n & 255]) * (n * 37 % 3000) for n in range(300)]
 STREAM = b"".join(len(frame).to_bytes(4, "big") + frame for frame in FRAMES)
-
-
-def contexts():
-    """TLS without certificates: what is encrypted and for whom does not matter here."""
-    made = []
-    for purpose in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
-        context = ssl.SSLContext(purpose)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.set_ciphers("aNULL:@SECLEVEL=0")
-        except ssl.SSLError:
-            pytest.skip("this OpenSSL has no cipher without certificates")
-        made.append(context)
-    return made
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -59,7 +43,7 @@ class Receiver(asyncio.BufferedProtocol):
             self.ended.set_result(None)
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@OVER
 @pytest.mark.parametrize("least", [1, 100, 65536])
 def test_frames_are_cut_inside_buffer_updated(loop_name, least, tls):
     async def main():
