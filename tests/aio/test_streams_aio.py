@@ -18,6 +18,7 @@ from tests.support.streams import (
     against_raw,
     contexts,
     drive,
+    fill,
     pair,
     pieces,
     raw_connection,
@@ -499,14 +500,6 @@ def test_there_is_no_half_closed_tls(loop_name):
 # --- drain(), wait_closed() ---
 
 
-async def stopped_by_its_peer(end):
-    """Writes until the transport wants no more."""
-    end.writer.transport.set_write_buffer_limits(high=1000, low=100)
-    while not end.writer._protocol._paused:
-        end.writer.write(bytes(100_000))
-        await asyncio.sleep(0)
-
-
 def test_drain_returns_at_once_while_there_is_room(loop_name):
     async def main():
         async with against_raw() as (end, _):
@@ -521,7 +514,7 @@ def test_drain_returns_at_once_while_there_is_room(loop_name):
 def test_drain_waits_for_a_slow_peer(loop_name):
     async def main():
         async with against_raw() as (end, peer):
-            await stopped_by_its_peer(end)
+            await fill(end)
             waiting = [asyncio.ensure_future(end.writer.drain()) for _ in range(5)]
             await turns(20)
             assert not any(task.done() for task in waiting)
@@ -538,7 +531,7 @@ def test_drain_waits_for_a_slow_peer(loop_name):
 def test_a_reset_wakes_who_drains_and_who_waits_for_the_end(loop_name):
     async def main():
         async with against_raw() as (end, peer):
-            await stopped_by_its_peer(end)
+            await fill(end)
             calls = [end.writer.drain, end.writer.wait_closed] * 3
             waiting = [asyncio.ensure_future(call()) for call in calls]
             await turns(5)

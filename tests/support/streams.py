@@ -27,9 +27,11 @@ __all__ = [
     "HOST",
     "OVER",
     "End",
+    "TlsPeer",
     "against_raw",
     "contexts",
     "drive",
+    "fill",
     "pair",
     "pieces",
     "raw_connection",
@@ -102,7 +104,7 @@ class End(NamedTuple):
     async def close(self) -> None:
         """Closes it, however it has ended."""
         self.writer.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             await self.writer.wait_closed()
 
 
@@ -178,3 +180,60 @@ def pieces(data: bytes, rng: random.Random, most: int = 4000) -> Iterator[bytes]
         size = rng.choice([1, rng.randint(1, 20), rng.randint(1, most)])
         yield data[at : at + size]
         at += size
+
+
+async def fill(end: End) -> None:
+    """Writes to a peer that does not read, until the transport wants no more."""
+    end.writer.transport.set_write_buffer_limits(high=1000, low=100)
+    while not end.writer._protocol._paused:
+        end.writer.write(bytes(100_000))
+        await asyncio.sleep(0)
+
+
+class TlsPeer:
+    """TLS by hand over a raw socket, so that the test says what goes in one segment with what."""
+
+    def __init__(self, peer: socket.socket, context: ssl.SSLContext, *, server_side: bool = False) -> None:
+        self._peer = peer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+
+    def hello(self) -> bytes:
+        """The first flight of a client, for the test to send."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        return self._outgoing.read()
+
+    def encrypted(self, data: bytes) -> bytes:
+        """The data as records, for the test to send."""
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    async def handshake(self, behind: bytes = b"") -> None:
+        """To its end. The last flight has `behind`, encrypted, in the same segment."""
+        await self._call(self._tls.do_handshake, behind)
+
+    async def read(self, n: int = 1 << 16) -> bytes:
+        """Some bytes."""
+        return await self._call(self._tls.read, b"", n)
+
+    async def send(self, data: bytes) -> None:
+        """Sends the data encrypted."""
+        await asyncio.get_running_loop().sock_sendall(self._peer, self.encrypted(data))
+
+    async def _call(self, function: Callable[..., Any], behind: bytes, *args: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                result = function(*args)
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(self._peer, self._outgoing.read())
+                if data := await loop.sock_recv(self._peer, 1 << 16):
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                if behind:
+                    self._tls.write(behind)
+                await loop.sock_sendall(self._peer, self._outgoing.read())
+                return result
