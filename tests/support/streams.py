@@ -121,11 +121,12 @@ async def serving(callback: Callable[..., Any], **options: Any) -> AsyncIterator
 @contextlib.asynccontextmanager
 async def pair(tls: bool = False, **options: Any) -> AsyncIterator[tuple[End, End]]:
     """The client's end and the server's; `options` go to both. Both are closed at the end."""
-    accepted: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+    accepted: list[End] = []  # emptied again: the connection keeps the callback
     server_side, client_side = contexts() if tls else (None, None)
-    async with serving(lambda *end: accepted.set_result(End(*end)), ssl=server_side, **options) as port:
+    async with serving(lambda *end: accepted.append(End(*end)), ssl=server_side, **options) as port:
         here = End(*await open_connection(HOST, port, ssl=client_side, **options))
-        there = await accepted
+        await until(lambda: accepted)
+        there = accepted.pop()
         try:
             yield here, there
         finally:
