@@ -162,11 +162,12 @@ def test_what_comes_before_a_reset_can_be_read_until_it_is_known(loop_name):
             waiting = asyncio.ensure_future(end.reader.readline())
             await turns()
             reset(peer)
-            with pytest.raises(ConnectionResetError) as first:
+            with pytest.raises(ConnectionResetError):
                 await waiting
-            with pytest.raises(ConnectionResetError) as second:
-                await end.reader.read(1)
-            assert first.value is second.value is end.reader.exception()
+            for _ in range(2):
+                with pytest.raises(ConnectionResetError):
+                    await end.reader.read(1)
+            assert isinstance(end.reader.exception(), ConnectionResetError)
             return before
 
     assert drive(main(), loop_name) == b"before"
@@ -188,6 +189,22 @@ def test_data_and_an_error_in_one_tick_end_a_read(loop_name, call):
                 await reading
 
     drive(main(), loop_name)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a read that is woken with nothing takes that for the end; ends when it looks again"
+)
+def test_nothing_that_is_fed_ends_no_read(loop_name):
+    async def main():
+        async with against_raw() as (end, peer):
+            reading = asyncio.ensure_future(end.reader.read(5))
+            await turns()
+            end.reader.feed_data(b"")
+            await turns()
+            peer.send(b"data")
+            return await reading
+
+    assert drive(main(), loop_name) == b"data"
 
 
 # --- the peer is stopped while nobody reads ---

@@ -3,19 +3,11 @@
 import pytest
 
 from tests.support.leaks import in_subprocess
-from tests.support.settings import SETTINGS, run_under
-
-CHOSEN = "conversation or read_ahead or given_up or shares or cancelled_at_any or slow_peer or over_the_limit_is_not"
-TESTS = [*(f"tests/aio/test_{name}.py" for name in ("framed_aio", "streams_tls", "streams_cancel")), "-k", CHOSEN]
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_the_contract_holds_under(setting):
-    run_under(setting, TESTS)
-
+from tests.support.loops import LOOPS
+from tests.support.settings import SETTINGS
 
 WORKLOAD = """
-import asyncio, contextlib
+import asyncio, contextlib, gc
 from ferrule.aio.streams import *
 from tests.support.driver import run, turns
 from tests.support.streams import HOST, against_raw, contexts, drive, pair, reset, serving
@@ -23,13 +15,13 @@ from tests.support.streams import HOST, against_raw, contexts, drive, pair, rese
 async def conversation(tls):
     async with pair(tls, limit=1000) as ends:
         here, there = (Framed(*end, JsonLinesCodec()) for end in ends)
-        sending = asyncio.ensure_future(here.send_many({"n": n, "text": "x" * n * 20} for n in range(200)))
-        for n in range(200):
+        sending = asyncio.ensure_future(here.send_many({"n": n, "text": "x" * n * 60} for n in range(60)))
+        for n in range(60):
             doomed = asyncio.ensure_future(there.recv())
             await turns(n % 3)
             frame = await there.recv() if doomed.cancel() and (await asyncio.wait([doomed])) else await doomed
             assert frame["n"] == n
-        assert await sending == 200
+        assert await sending == 60
 
 async def over_to_tls():
     server_side, client_side = contexts()
@@ -61,7 +53,7 @@ async def failures():
         await end.writer.wait_closed()
 
 async def main():
-    assert asyncio.get_running_loop().get_debug()
+    assert asyncio.get_running_loop().get_debug() is DEBUG
     await conversation(False)
     await conversation(True)
     await over_to_tls()
@@ -69,14 +61,19 @@ async def main():
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-W", "error", "-X", "dev"]], ids=["alone", "in development mode"])
-def test_asyncios_debug_mode(options):
-    env = {"PYTHONASYNCIODEBUG": "1"}
-    in_subprocess(WORKLOAD + "drive(main(), 'asyncio')", env=env, options=options)
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_conversation_under(setting, kind):
+    named = dict(SETTINGS[setting])
+    begin = f"""
+DEBUG = {"-X" in named.get("options", ())}
+gc.freeze()  # what is there already is not looked at over and over
+gc.set_threshold({named.pop("threshold", 700)})
+drive(main(), {kind!r})
+"""
+    in_subprocess(WORKLOAD + begin, **named)
 
 
-def test_uvloops_debug_mode():
-    pytest.importorskip("uvloop", reason="uvloop is not installed here")
-    in_subprocess(
-        WORKLOAD + "drive(main(), 'uvloop')", env={"PYTHONASYNCIODEBUG": "1"}, options=["-W", "error", "-X", "dev"]
-    )
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_conversation_in_the_loops_debug_mode(kind):
+    in_subprocess(WORKLOAD + f"DEBUG = True\ndrive(main(), {kind!r})", env={"PYTHONASYNCIODEBUG": "1"})
