@@ -514,6 +514,18 @@ def test_there_is_no_half_closed_tls(loop_name):
     assert drive(main(), loop_name) == b"well"
 
 
+def test_the_end_of_tls_is_nothing_to_be_logged(loop_name, caplog):
+    """A protocol that wanted TLS half-closed would be told that it cannot be."""
+
+    async def main():
+        async with pair(tls=True) as (here, there):
+            here.writer.close()
+            return await there.reader.read()
+
+    assert drive(main(), loop_name) == b""
+    assert [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
 # --- drain(), wait_closed() ---
 
 

@@ -105,7 +105,8 @@ class End(NamedTuple):
         """Closes it, however it has ended."""
         self.writer.close()
         with contextlib.suppress(Exception):
-            await self.writer.wait_closed()
+            async with asyncio.timeout(HANG):
+                await self.writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
