@@ -436,7 +436,7 @@ def test_the_need_of_one_frame_is_not_that_of_the_next(loop_name):
                 for part in parts:
                     await turns(10)
                     peer.send(part)
-                await until(lambda: end.reader._buffer or receiving.done())  # noqa: B023
+                await until(lambda receiving=receiving: end.reader._buffer or receiving.done())
                 await turns(10)
                 receiving.done() or receiving.cancel()
                 got.append(await receiving)
