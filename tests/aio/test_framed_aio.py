@@ -262,13 +262,7 @@ def test_a_reset_within_a_frame(loop_name, cut, when):
 
 
 @pytest.mark.parametrize("ended_by", ["peer", "us"])
-def test_a_send_after_the_end(loop_name, ended_by, request):
-    if loop_name == "uvloop":
-        reason = (
-            "its transports raise RuntimeError once they are closed; ends when writes to a lost connection are dropped"
-        )
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason, raises=RuntimeError))
-
+def test_a_send_after_the_end(loop_name, ended_by):
     async def main():
         async with against_raw() as (end, peer):
             framed = Framed(*end, LinesCodec())
@@ -285,7 +279,6 @@ def test_a_send_after_the_end(loop_name, ended_by, request):
     drive(main(), loop_name)
 
 
-@pytest.mark.xfail(strict=True, reason="what was passed over is forgotten at the end; ends when decode_eof() looks")
 def test_an_end_within_a_frame_that_is_passed_over(loop_name):
     async def main():
         async with against_raw() as (end, peer):
@@ -391,9 +384,6 @@ def test_over_the_limit_of_a_users_codec_nothing_is_received_but_sent(loop_name)
     assert drive(main(), loop_name) == b"still here"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="recv() waits for all of codec.need, whatever the limit; ends when it is bounded"
-)
 def test_a_need_over_the_limit_does_not_lift_it(loop_name):
     """As a codec may say that has read the size of a frame and leaves the limit to Framed."""
 
@@ -425,7 +415,6 @@ class Sized(Codec):
         return buffer.get_bytes(size - 2)
 
 
-@pytest.mark.xfail(strict=True, reason="a need outlives its frame; ends when recv() forgets it before decode()")
 def test_the_need_of_one_frame_is_not_that_of_the_next(loop_name):
     async def main():
         async with against_raw() as (end, peer):
@@ -615,9 +604,6 @@ def test_receives_cancelled_at_random_lose_no_frame(loop_name, tls, rng):
     assert drive(main(), loop_name) == frames
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a codec's place in the buffer outlives what is taken past it; ends when checked"
-)
 def test_a_plain_read_between_two_receives(loop_name):
     """A cancelled recv() has taken nothing, so what it had seen may be taken otherwise."""
 

@@ -176,10 +176,7 @@ def test_garbage_that_was_read_ahead_fails_the_handshake(loop_name):
 
 
 @pytest.mark.parametrize("limit", [100, 65536])
-def test_data_in_one_segment_with_the_end_of_the_handshake(loop_name, limit, request):
-    if limit == 100 and loop_name == "asyncio":
-        reason = "the plain transport is paused, and never resumed once there is another; ends when switched() does so"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason, raises=TimeoutError))
+def test_data_in_one_segment_with_the_end_of_the_handshake(loop_name, limit):
     server_side, client_side = contexts()
     data = bytes(range(200)) * 100
 

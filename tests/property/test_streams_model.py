@@ -94,11 +94,13 @@ def do(side, step):
 @settings(max_examples=160, deadline=None)
 @given(limit=st.sampled_from([1, 3, 8, 65536]), steps=steps)
 def test_any_sequence_of_calls_answers_as_asyncios_reader(limit, steps):
-    """But what asyncio's read() of all has taken so far is lost when it is cancelled, and hidden from other reads."""
+    """But what asyncio's read() of all has taken so far is lost when it fails, and hidden from other reads."""
     ours, theirs = Side(StreamReader, limit), Side(asyncio.StreamReader, limit)
     takes_all = ended = False
     for step in [*steps, ("cancel",), ("eof",), ("read", 100)]:
         takes_all = takes_all and theirs.pending is not None
+        if step == READ_ALL and theirs.pending is not None:
+            continue  # it loses what it has read when it finds that another read waits
         if (takes_all and step[0] not in ("feed", "eof", "error")) or (ended and step[0] == "feed"):
             continue
         takes_all = takes_all or (step == READ_ALL and theirs.pending is None)

@@ -1,5 +1,6 @@
 """Codecs under a test's control: an input in every split, and what a codec makes of it."""
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,8 @@ def decoded(codec: Any, parts: list[bytes], *, eof: bool = True, most: int = 10_
         while len(found) < most:
             try:
                 frame = decode(buffer)
+            except asyncio.IncompleteReadError:
+                return
             except ValueError as error:
                 found.append(type(error))
             else:

@@ -98,7 +98,7 @@ class End(NamedTuple):
 
     def abort(self) -> None:
         """Ends the connection at once, if it has not ended."""
-        if not self.writer._protocol._lost:  # asyncio's transports know no loop any more then
+        if not self.writer._protocol._connection_lost:  # asyncio's transports know no loop any more then
             self.writer.transport.abort()
 
     async def close(self) -> None:

@@ -314,7 +314,6 @@ def test_an_idle_connection_keeps_little_after_a_large_message_that_was_foreseen
     assert protocol.buffer.capacity <= IDLE
 
 
-@pytest.mark.xfail(strict=True, reason="a buffer that grew by what was left in it is kept for good")
 def test_an_idle_connection_keeps_little_after_a_large_message_in_small_reads():
     protocol = Sized(1 << 20, hints=False)
     deliver(protocol, bytes(1 << 20), 1000)

@@ -108,7 +108,6 @@ def test_read_waits_for_the_first_byte():
     assert read.result() == b"a"
 
 
-@pytest.mark.xfail(strict=True, reason="it takes nothing for the end")
 def test_nothing_fed_wakes_nobody():
     reader = reader_of()
     read = waiting(reader, READS["read"])
@@ -504,7 +503,6 @@ def test_an_idle_reader_keeps_little_after_large_reads():
     assert kept_by_idle_reader(body) <= 4096
 
 
-@pytest.mark.xfail(strict=True, reason="a buffer that grew by what waited in it is kept for good")
 def test_an_idle_reader_keeps_little_after_a_large_line_in_small_reads():
     async def body(reader, transport):
         for _ in range(1000):
@@ -515,7 +513,6 @@ def test_an_idle_reader_keeps_little_after_a_large_line_in_small_reads():
     assert kept_by_idle_reader(body) <= 4096
 
 
-@pytest.mark.xfail(strict=True, reason="the room of a read that came to nothing counts as in use")
 def test_an_idle_reader_keeps_little_after_a_read_that_came_to_nothing():
     """As TLS does for each part of a record, and uvloop after a read that filled its room: no buffer_updated()."""
 

@@ -69,7 +69,6 @@ def test_writelines_takes_every_buffer(kind, made):
     connected(body, made())
 
 
-@pytest.mark.xfail(strict=True, reason="it is handed to the transport, whose connection ends by that")
 @pytest.mark.parametrize("how", ["write", "writelines"])
 def test_a_view_with_gaps_is_written_or_refused(how):
     """asyncio's transport would end the connection."""
