@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import weakref
 
 import pytest
 

@@ -137,6 +137,7 @@ def test_descriptors_come_back(loop_name, tls):
 @OVER
 def test_idle_connections_keep_little(loop_name, tls):
     """After a burst through each of them that was taken; both ends."""
+
     async def main():
         server_side, client_side = contexts() if tls else (None, None)
         readers = []

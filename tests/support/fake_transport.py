@@ -33,6 +33,9 @@ class FakeTransport(asyncio.Transport):
     def write_eof(self) -> None:
         self.ended.append("eof")
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 
