@@ -498,9 +498,7 @@ class StreamWriter:
                 transport.writelines(parts)
                 if transport.get_write_buffer_size():
                     low, high = transport.get_write_buffer_limits()
-                    transport.set_write_buffer_limits(
-                        high, low
-                    )  # which looks: writelines() of 3.12 and 3.13.0 does not
+                    transport.set_write_buffer_limits(high, low)  # which looks; writelines() of 3.12.1 does not
         except RuntimeError:
             self._dropped()
 
