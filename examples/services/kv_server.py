@@ -4,10 +4,9 @@
     redis-benchmark -p 6380 -t get,set,incr,mset -P 16
     redis.Redis(port=6380, protocol=2)
 
-- A BytesMut takes in what comes where it stays: the transport reads into its spare() memory, buffer_updated() cuts the
-  requests out of it as slices. The answers of all requests that came at once are one write.
-- A Pool lends these buffers to connections of which a request is on its way. A client that has all its answers costs no
-  buffer, so that there may be thousands of them.
+- A BytesProtocol takes in what comes where it stays: the transport reads into its BytesMut, bytes_received() cuts the
+  requests out of that as slices. The answers of all requests that came at once are one write. A client that has all its
+  answers keeps 4 KiB at most, so that there may be thousands of them.
 - A ConcurrentMap holds the values. With --threads, several event loops serve the same map, each in a thread of its own
   with a listening socket of its own; without the GIL they do so side by side.
 - A channel tells the sweeper, one task, of each deadline, whichever loop heard of it. It waits for the next message or
@@ -23,7 +22,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any
 
 from kv_commands import Database, Deadlines, run
 from kv_resp import (
@@ -41,31 +40,28 @@ from kv_resp import (
     words,
 )
 
-from ferrule import Bytes, BytesMut, ConcurrentMap, Lease, Pool, Timeout, aio, bounded, unbounded
+from ferrule import Bytes, BytesMut, ConcurrentMap, Timeout, aio, bounded, unbounded
+from ferrule.aio.streams import BytesProtocol
 
 LOOPS = ["uvloop", "asyncio"] if find_spec("uvloop") else ["asyncio"]
-
-BUFFER = 64 << 10
-"""Bytes that a new buffer has room for."""
 
 MOST_UNSENT = 64 << 10
 """Bytes of answers after which they are handed to the transport, although more requests wait."""
 
 
-def new_buffer() -> BytesMut:
-    return BytesMut(BUFFER)
-
-
-def requests(came: BytesMut) -> Generator[list[Bytes] | None]:
+def requests(client: BytesProtocol) -> Generator[list[Bytes] | None]:
     """The requests in what has come, until nothing is left of it; None when the next one is not complete yet.
 
-    What there is of that one is kept here, so that a request in many pieces is not begun again with each piece.
+    What there is of that one is kept here, so that a request in many pieces is not begun again with each piece. The
+    buffer is not: what comes next may be in another.
     """
+    came = client.buffer
     while came:
         while (line := came.try_get_until(b"\n")) is None:
             if len(came) > MOST_LINE:
                 raise too_long(came[0])
             yield None
+            came = client.buffer
         count = COUNTS.get(line)
         if count is None:
             if not line.startswith(b"*"):
@@ -80,35 +76,35 @@ def requests(came: BytesMut) -> Generator[list[Bytes] | None]:
                 if len(came) > MOST_LINE:
                     raise too_long(came[0])
                 yield None
+                came = client.buffer
             length = LENGTHS.get(line)
             if length is None:
                 length = length_of(line)
             if (room := room - length) < 0:
                 raise ProtocolError("invalid bulk length")
             while len(came) < length + 2:
+                client.need = length + 2 - len(came)
                 yield None
+                came = client.buffer
             request.append(came.get_bytes(length))
             came.advance(2)  # the end of line, which nobody looks at: nor does Redis
         if request:
             yield request
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(BytesProtocol):
     """One client. It is answered in the order of its requests, and read from only while it reads its answers."""
 
-    transport: asyncio.Transport
-
-    def __init__(self, db: Database, buffers: Pool[BytesMut], open_ones: set["Connection"]) -> None:
+    def __init__(self, db: Database, open_ones: set["Connection"]) -> None:
+        super().__init__()
         self.db = db
-        self.buffers = buffers
         self.open_ones = open_ones
-        self.came: Lease[BytesMut] | None = None  # while a request is on its way
-        self.has_grown = False
+        self.requests = requests(self)
         self.answers = BytesMut()
         self.reads_answers = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's has its methods, not its class
+        super().connection_made(transport)
         self.open_ones.add(self)
         self.db.counts.increment("connections")
         self.db.counts.increment("clients")
@@ -116,29 +112,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.open_ones.discard(self)
         self.db.counts.increment("clients", -1)
-        if self.came:
-            self.came.discard()
+        self.requests.close()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        if not self.came:
-            self.came = self.buffers.acquire_or(new_buffer)
-            self.requests = requests(self.came.value)
-        return self.came.value.spare(4096)
-
-    def buffer_updated(self, n: int) -> None:
-        assert self.came
-        came = self.came.value
-        came.commit(n)
-        self.has_grown |= came.capacity > BUFFER
-        self.answer()
-
-    def give_buffer_back(self) -> None:
-        """Nothing is left of what came. A buffer that a large value has made grow is not kept."""
-        if self.came:
-            self.came.discard() if self.has_grown else self.came.release()
-            self.came, self.has_grown = None, False
-
-    def answer(self) -> None:
+    def bytes_received(self, buffer: BytesMut) -> None:
         """Answers what is complete, until the client has to read first."""
         answered, ends = 0, False
         try:
@@ -151,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
                 if ends or (len(self.answers) > MOST_UNSENT and not self.send()):
                     break
             else:
-                self.give_buffer_back()
+                self.requests = requests(self)
         except ProtocolError as error:
             put_reply(self.answers.put, error)
             ends = True
@@ -175,15 +151,14 @@ class Connection(asyncio.BufferedProtocol):
         self.reads_answers = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
-            if self.came:
-                self.answer()
+            self.buffer_updated(0)  # goes on with what is left, as after a read
 
 
-async def serve(db: Database, buffers: Pool[BytesMut], listening: socket.socket, stopped: aio.Receiver[None]) -> None:
+async def serve(db: Database, listening: socket.socket, stopped: aio.Receiver[None]) -> None:
     """Takes connections until the channel is closed, then cuts them."""
     open_ones: set[Connection] = set()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(db, buffers, open_ones), sock=listening, backlog=512
+        lambda: Connection(db, open_ones), sock=listening, backlog=512
     )
     async for _ in stopped:
         pass
@@ -226,7 +201,6 @@ def main() -> None:
     watch, heard = unbounded[tuple[float, Data]]()
     stop, stopped = bounded[None](0)
     db = new_database(watch.try_send)
-    buffers = Pool(new_buffer, max_size=256)
 
     def listen(port: int) -> socket.socket:
         return socket.create_server((chosen.host, port), reuse_port=chosen.threads > 1)
@@ -234,7 +208,7 @@ def main() -> None:
     first = listen(chosen.port)
     port = first.getsockname()[1]
     others = [
-        threading.Thread(target=lambda: in_a_loop(serve(db, buffers, listen(port), stopped.aio), chosen.loop))
+        threading.Thread(target=lambda: in_a_loop(serve(db, listen(port), stopped.aio), chosen.loop))
         for _ in range(chosen.threads - 1)
     ]
 
@@ -243,7 +217,7 @@ def main() -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.close)
         sweeper = asyncio.create_task(sweep(db, heard.aio))
         print(f"listening on {chosen.host}:{port}", flush=True)
-        await serve(db, buffers, first, stopped.aio)
+        await serve(db, first, stopped.aio)
         sweeper.cancel()
 
     for thread in others:

@@ -3,43 +3,43 @@
 import asyncio
 import itertools
 import random
+import weakref
 
 import pytest
 from kv_commands import Deadlines, Expiring
-from kv_server import BUFFER, MOST_UNSENT, Connection, new_buffer, new_database
+from kv_server import MOST_UNSENT, Connection, new_database
 
-from ferrule import Pool
 from tests.support.resp import ANSWERED, SENT, bulk
 
 pytestmark = pytest.mark.services
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written until the client reads it, and says so from `most` bytes on."""
+    """Keeps what is written until the client reads it, and says so from `most` bytes on; and what is sent meanwhile."""
 
     def __init__(self, most: int = 1 << 62) -> None:
         super().__init__()
         self.most = most
-        self.unread = bytearray()
+        self.unread, self.sent = bytearray(), bytearray()
         self.reading, self.closing = True, False
-        self.buffers = Pool(new_buffer, max_size=1)
-        self.connection = Connection(new_database(lambda deadline: None), self.buffers, set())
+        self.connection = Connection(new_database(lambda deadline: None), set())
         self.connection.connection_made(self)
 
     def receive(self, data: bytes) -> None:
         """As the loop does: it holds the view until buffer_updated() has returned."""
-        while data:
-            assert self.reading, "it reads although the client does not"
+        self.sent += data
+        while self.sent and self.reading and not self.closing:
             with self.connection.get_buffer(-1) as view:
-                n = min(len(view), len(data))
-                view[:n] = data[:n]
+                n = min(len(view), len(self.sent))
+                view[:n] = self.sent[:n]
+                del self.sent[:n]
                 self.connection.buffer_updated(n)
-            data = data[n:]
 
     def read(self) -> bytes:
         read, self.unread = bytes(self.unread), bytearray()
         if not self.reading:
             self.connection.resume_writing()
+            self.receive(b"")
         return read
 
     def write(self, data) -> None:
@@ -122,58 +122,54 @@ def test_what_is_stored_keeps_no_more_than_itself():
     assert values[b"a"].retained == values[b"c"].data.retained == 1
 
 
-class TestBuffers:
-    def test_a_connection_has_one_while_a_request_is_on_its_way(self):
-        transport = Transport()
-        for end in range(1, len(SENT)):
-            transport.receive(SENT[end - 1 : end])
-            assert transport.buffers.in_use <= 1
-        assert transport.buffers.in_use == 1
-        transport.receive(SENT[-1:])
-        assert transport.buffers.in_use == 0
-        assert transport.unread == ANSWERED
-        assert transport.buffers.stats()["created"] == 1
+class TestBuffer:
+    def keeps_little(self, connection: Connection) -> bool:
+        """As a client that has all its answers should: 4 KiB."""
+        return not connection.buffer.try_reclaim((4 << 10) + 1) and connection.answers.capacity == 0
 
-    def test_a_client_that_has_all_its_answers_has_none(self):
-        transport = Transport(most=MOST_UNSENT)
-        transport.receive(bulk(b"SET", b"k", b"x" * 1000) + bulk(b"GET", b"k") * 1000)
-        while transport.unread:
-            transport.read()
-        assert transport.buffers.in_use == 0
-        assert transport.connection.answers.capacity == 0
-
-    def test_also_while_the_client_has_to_read_first(self):
-        transport = Transport(most=0)
-        transport.receive(bulk(b"SET", b"k", b"x" * 2 * MOST_UNSENT))
-        assert transport.read() == b"+OK\r\n"
-        transport.receive(bulk(b"GET", b"k") * 2)
-        assert transport.buffers.in_use == 1
-        transport.read()
-        transport.read()
-        assert transport.buffers.in_use == 0
-
-    def test_where_the_pool_has_none_it_gets_another(self):
-        one = Transport()
-        two = Transport()
-        two.connection.buffers = one.buffers
-        one.receive(SENT[:50])
-        two.receive(SENT)
-        one.receive(SENT[50:])
-        assert one.unread == two.unread == ANSWERED
-        assert one.buffers.size == 1
-
-    @pytest.mark.parametrize("length", [BUFFER // 2, BUFFER, 10 * BUFFER])
-    def test_what_a_large_value_has_made_grow_is_not_kept(self, length):
+    @pytest.mark.parametrize("length", [1, 1000, 100_000, 10_000_000])
+    def test_a_client_that_has_all_its_answers_keeps_little(self, length):
         transport = Transport()
         transport.receive(bulk(b"SET", b"k", b"x" * length))
         assert transport.unread == b"+OK\r\n"
-        assert transport.buffers.idle == (length < BUFFER)
+        assert self.keeps_little(transport.connection)
 
-    def test_it_is_given_back_by_one_that_is_lost(self):
+    def test_also_one_that_had_to_read_first(self):
+        transport = Transport(most=MOST_UNSENT)
+        transport.receive(bulk(b"SET", b"k", b"x" * 100_000) + bulk(b"GET", b"k") * 100)
+        assert not self.keeps_little(transport.connection)
+        while transport.unread:
+            transport.read()
+        assert self.keeps_little(transport.connection)
+
+    def test_a_request_may_go_on_in_another(self):
+        """A long one has made the buffer large. If nothing is left of that, what comes next comes into a new one."""
+        long = bulk(b"SET", b"k", b"x" * 10_000)
+        goes_on_in_another = set()
+        for end in range(len(SENT)):
+            transport = Transport()
+            transport.receive(long[:-1])
+            large = transport.connection.buffer
+            transport.receive(long[-1:] + SENT[:end])
+            goes_on_in_another.add(transport.connection.buffer is not large)
+            transport.receive(SENT[end:])
+            assert transport.unread == b"+OK\r\n" + ANSWERED
+        assert goes_on_in_another == {True, False}
+
+    def test_the_rest_of_a_long_value_comes_in_one_read(self):
+        transport = Transport()
+        sent = bulk(b"SET", b"k", b"x" * 500_000)
+        transport.receive(sent[:1000])
+        with transport.connection.get_buffer(-1) as view:
+            assert len(view) >= len(sent) - 1000
+
+    def test_one_that_is_lost_in_mid_request_is_gone_at_once(self):
         transport = Transport()
         transport.receive(SENT[:5])
+        lost = weakref.ref(transport.connection)
         transport.connection.connection_lost(None)
-        assert (transport.buffers.in_use, transport.buffers.size) == (0, 0)
+        del transport.connection
+        assert lost() is None
 
 
 class TestDeadlines:
