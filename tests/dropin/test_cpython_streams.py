@@ -9,7 +9,7 @@ import asyncio
 import pytest
 
 from ferrule.aio import streams as ours
-from tests.support.cpython import differs, load, put_in_place_of, test_cases
+from tests.support.cpython import load, put_in_place_of, test_cases
 
 NOT_OURS = {
     "test_read_all_from_pipe_reader": "it makes a StreamReaderProtocol, which is asyncio's own",
@@ -32,12 +32,6 @@ cases = test_cases(theirs)
 tests = cases["StreamTests"]
 for name in NOT_OURS.keys() & vars(tests).keys():
     setattr(tests, name, pytest.mark.skip(reason=NOT_OURS[name])(getattr(tests, name)))
-if hasattr(tests, "test_unclosed_server_resource_warnings"):  # since 3.13
-    differs(
-        cases,
-        "StreamTests.test_unclosed_server_resource_warnings",
-        "the connection of a server keeps its writer until it is lost",
-    )
 del tests
 globals().update(cases)
 

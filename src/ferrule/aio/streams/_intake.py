@@ -34,7 +34,7 @@ class Intake:
     _room = LEAST_ROOM  # what a read gets by what the last ones have filled: LEAST_ROOM times a power of two
     _most_room = MOST_ROOM
     _asked = LEAST_ROOM  # what the next read gets: _room, or more where that is known to be lacking
-    _enough = LEAST_ROOM  # so much behind the end will do instead
+    _enough = LEAST_ROOM >> 2  # so much behind the end will do instead
     _has_large = False  # the buffer may have more memory than an idle connection keeps
 
     def _get_buffer(self, sizehint: int) -> memoryview:
@@ -50,10 +50,13 @@ class Intake:
 
     def _adapt(self, n: int) -> None:
         """The last read got n bytes."""
-        if n >= self._room:
-            self._room = min(self._room << 2, self._most_room)
-        elif n < self._room >> 2:
-            self._room = max(self._room >> 1, LEAST_ROOM)
+        room = self._room
+        if n >= room:
+            self._room = min(room << 2, self._most_room)
+        elif n < room >> 2 and room > LEAST_ROOM:
+            self._room = room >> 1
+        elif self._enough == room >> 2:
+            return  # nothing has changed
         self._ask()
 
     def _ask(self, need: int = 0) -> None:
