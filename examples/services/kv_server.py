@@ -151,7 +151,7 @@ class Connection(BytesProtocol):
         self.reads_answers = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
-            self.buffer_updated(0)  # goes on with what is left, as after a read
+            self.proceed()
 
 
 async def serve(db: Database, listening: socket.socket, stopped: aio.Receiver[None]) -> None:

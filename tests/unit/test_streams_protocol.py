@@ -333,3 +333,21 @@ def test_what_is_left_is_kept_when_memory_goes():
     protocol = Sized(100)
     deliver(protocol, b"x" * 300_000 + b"tail", 10**6)
     assert protocol.buffer == b"tail"
+
+
+def test_proceed_goes_on_with_what_was_left_and_lets_its_memory_go():
+    class Stops(BytesProtocol):
+        stopped = True
+        taken = 0
+
+        def bytes_received(self, buffer):
+            if not self.stopped:
+                self.taken += len(buffer)
+                buffer.advance(len(buffer))
+
+    protocol = Stops()
+    deliver(protocol, bytes(1 << 20), 50_000)
+    protocol.stopped = False
+    protocol.proceed()
+    assert protocol.taken == 1 << 20
+    assert not protocol.buffer.try_reclaim(5000)

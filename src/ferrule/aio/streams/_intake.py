@@ -134,10 +134,17 @@ class BytesProtocol(Intake, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport's: so many bytes have been read into the room."""
-        buffer = self._buffer
-        buffer.commit(nbytes)
+        self._buffer.commit(nbytes)
         self._adapt(nbytes)
         self._need = 0
-        self.bytes_received(buffer)
+        self.proceed()
+
+    def proceed(self) -> None:
+        """Calls bytes_received() with what there is, as after a read.
+
+        For a protocol that has left messages in the buffer which are complete, say because the peer has to read first,
+        and goes on with them now.
+        """
+        self.bytes_received(self._buffer)
         if self._has_large and not self._buffer:
             self._let_go()
