@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.peers import FREE_THREADED
 from benchmarks.scenarios import Scenario, Tail, Waiting, empty_loop, run_loops
 
-ROOMS = ["mutex", "map", "channel", "select", "queues", "rwlock", "bytes", "pool"]
+ROOMS = ["mutex", "map", "channel", "select", "queues", "rwlock", "bytes", "pool", "streams"]
 ROUNDS = 5
 SECONDS = 0.15
 QUICK_ROUNDS, QUICK_SECONDS = 2, 0.03

@@ -57,6 +57,14 @@ def _channel(title: str, scenario: str, threads: int, beat: dict[str, tuple[str,
     return Target(title, "channel", scenario, threads, CHANNEL, beat)
 
 
+STREAMS, FRAMED = "ferrule streams", "ferrule Framed"
+
+
+def _streams(title: str, scenario: str, ours: str, factor: float) -> Target:
+    """Messages a second beside asyncio's StreamReader."""
+    return Target(title, "streams", scenario, 1, ours, _than("asyncio streams", factor))
+
+
 def _queues(title: str, scenario: str, threads: int, face: str, name: str, factor: float) -> Target:
     """A drop-in beside its original, the same on both interpreters."""
     return Target(title, "queues", scenario, threads, f"ferrule.dropin.{face}.{name}", _than(f"{face}.{name}", factor))
@@ -201,6 +209,22 @@ TARGETS = [
     _queues("drop-in SimpleQueue 1 to 1", "simplequeue_spsc", 2, "queue", "SimpleQueue", 1.0),
     _queues("drop-in asyncio Queue in one task", "asyncio_queue_seq", 1, "asyncio", "Queue", 2.5),
     _queues("drop-in asyncio Queue task to task, maxsize 100", "asyncio_queue_spsc_100", 1, "asyncio", "Queue", 2.5),
+    *[
+        _streams(f"streams on {loop}, {what}, {size}", f"{loop}_{scenario}", ours, factor)
+        for loop in ("asyncio", "uvloop")
+        for what, scenario, size, ours, factor in [
+            ("echo", "echo_64", "64 B", STREAMS, 1.0),
+            ("echo", "echo_64k", "64 KiB", STREAMS, 2.0),
+            ("echo", "echo_1m", "1 MiB", STREAMS, 2.0),
+            ("frames", "frames_64", "64 B", FRAMED, 1.0),
+            ("frames", "frames_64k", "64 KiB", FRAMED, 2.0),
+            ("frames", "frames_1m", "1 MiB", FRAMED, 2.0),
+            ("lines", "lines_64", "64 B", FRAMED, 1.0),
+            ("lines", "lines_64k", "64 KiB", FRAMED, 2.0),
+            ("JSON lines", "json_64", "64 B", FRAMED, 1.0),
+            ("JSON lines", "json_64k", "64 KiB", FRAMED, 2.0),
+        ]
+    ],
     _rwlock(
         "RWLock, `read()` and `release()`, 1 thread",
         "read_release",
