@@ -3,8 +3,8 @@
     python -m benchmarks.copies
 
 Counted, not timed: of asyncio's reader what goes into its bytearray, what is cut out of it, and what is made bytes of;
-of ferrule's what moves to another block or to the front of its own. What a bytearray moves when it grows is not seen and
-not counted. That the kernel copies each byte into the process is the same for both.
+of ferrule's what moves to another block or to the front of its own. What a bytearray moves when it grows is not seen
+and not counted. That the kernel copies each byte into the process is the same for both.
 """
 
 from __future__ import annotations
