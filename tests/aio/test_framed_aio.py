@@ -519,6 +519,28 @@ def test_a_cancelled_send_has_queued_its_frame(loop_name):
     assert drive(main(), loop_name) == b"last\n"
 
 
+@pytest.mark.parametrize("where", ["in it", "at its end"])
+def test_a_cancelled_with_block_does_not_wait_for_a_slow_peer(loop_name, where):
+    async def main():
+        async with against_raw() as (end, _):
+
+            async def block():
+                async with Framed(*end, LinesCodec()) as framed:
+                    await fill(end)
+                    if where == "in it":
+                        await framed.send(b"more")
+
+            leaving = asyncio.ensure_future(block())
+            while not end.writer._protocol._drains and not end.writer._protocol._closes:
+                await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            await end.writer.wait_closed()
+            return leaving.cancelled()
+
+    assert drive(main(), loop_name)
+
+
 def test_send_many_waits_for_a_slow_peer(loop_name):
     async def main():
         async with against_raw() as (end, peer):
