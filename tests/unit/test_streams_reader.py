@@ -349,7 +349,31 @@ def test_two_cannot_wait_at_once(call, other):
     first.close()
 
 
+def test_a_read_that_ends_leaves_the_one_that_waits_now():
+    reader = reader_of()
+    first = waiting(reader, lambda reader: reader.read(1))
+    reader.feed_data(b"a")
+    second = waiting(reader, lambda reader: reader.readexactly(3))  # before the first has run
+    assert first.step()
+    reader.feed_data(b"bc")
+    assert not second.step()
+    reader.feed_data(b"d")
+    assert second.step()
+    assert first.result() + second.result() == b"abcd"
+
+
 # --- cancellation ---
+
+
+def test_what_a_cancelled_read_lacked_keeps_nobody_waiting():
+    reader = reader_of()
+    read = waiting(reader, lambda reader: reader.readexactly(100_000))
+    read.cancel()
+    assert read.step()
+    read = waiting(reader, lambda reader: reader.read(10))
+    reader.feed_data(b"little")
+    assert read.step()
+    assert read.result() == b"little"
 
 
 def test_a_cancelled_read_has_taken_nothing(call):
