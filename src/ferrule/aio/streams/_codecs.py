@@ -23,6 +23,7 @@ __all__ = ["Codec", "FrameTooLarge", "JsonLinesCodec", "LengthDelimitedCodec", "
 Frame = TypeVar("Frame")
 """What decode() gives and encode() takes."""
 
+_CR: Final = 13
 _JOINED_BELOW: Final = 4096
 """Payloads under so many bytes are copied behind their header: that is cheaper than one part more to write."""
 
@@ -101,7 +102,7 @@ class _DelimitedCodec(Codec[Frame]):
         self.limit = limit
         self._passes_over = False
 
-    def _line(self, buffer: BytesMut) -> Bytes | _Missing:
+    def _line(self, buffer: BytesMut) -> Any:
         """The next line, without its end."""
         end = buffer.find(b"\n", self.searched)
         if end < 0:
@@ -116,16 +117,18 @@ class _DelimitedCodec(Codec[Frame]):
             self._passes_over = True
             raise self._too_large(None)
         self.searched = 0
-        line = buffer.get_bytes(end + 1)
+        line = buffer.get_bytes(end)
+        buffer.advance(1)
         if self._passes_over:
             self._passes_over = False
             return self._line(buffer)
-        size = end - line.endswith(b"\r\n")
-        if size > self.limit:
-            raise self._too_large(size)
-        return line[:size]
+        if end and line[end - 1] == _CR:
+            line = line[: end - 1]
+        if end > self.limit and len(line) > self.limit:
+            raise self._too_large(len(line))
+        return line
 
-    def _last_line(self, buffer: BytesMut) -> Bytes | _Missing:
+    def _last_line(self, buffer: BytesMut) -> Any:
         """What stands behind the last newline, once nothing more comes."""
         line = self._line(buffer)
         if line is MISSING and buffer:
@@ -166,18 +169,15 @@ class LinesCodec(_DelimitedCodec[Any]):
         self.encoding = encoding
         self.errors = errors
 
-    def _frame(self, line: Bytes | _Missing) -> Any:
-        if self.encoding is None or isinstance(line, _Missing):
-            return line
-        return line.decode(self.encoding, self.errors)
-
     def decode(self, buffer: BytesMut, /) -> Any:
         """The next line, or MISSING."""
-        return self._frame(self._line(buffer))
+        line = self._line(buffer)
+        return line if self.encoding is None or line is MISSING else line.decode(self.encoding, self.errors)
 
     def decode_eof(self, buffer: BytesMut, /) -> Any:
         """The next line, though it may lack its end, or MISSING."""
-        return self._frame(self._last_line(buffer))
+        line = self._last_line(buffer)
+        return line if self.encoding is None or line is MISSING else line.decode(self.encoding, self.errors)
 
     def encode(self, frame: str | Buffer, /) -> Iterable[Buffer]:
         """The line and its end. ValueError for one with a newline in it."""
@@ -209,11 +209,14 @@ class JsonLinesCodec(_DelimitedCodec[Any]):
     def __init__(self, *, limit: int = 8 << 20) -> None:
         super().__init__(limit)
 
-    def _value(self, next_line: Callable[[BytesMut], Bytes | _Missing], buffer: BytesMut) -> Any:
-        while not isinstance(line := next_line(buffer), _Missing):
+    def _value(self, next_line: Callable[[BytesMut], Any], buffer: BytesMut) -> Any:
+        while (line := next_line(buffer)) is not MISSING:
             text = line.tobytes()  # both parsers want bytes
-            if text and not text.isspace():
+            try:
                 return _loads(text)
+            except ValueError:
+                if text.strip():
+                    raise
         return MISSING
 
     def decode(self, buffer: BytesMut, /) -> Any:
