@@ -360,9 +360,10 @@ class Endless(Codec):
     limit = 1000
 
     def __init__(self, need=0):
-        self.need = need
+        self.always = need
 
     def decode(self, buffer):
+        self.need = self.always
         return MISSING
 
     def encode(self, frame):

@@ -240,7 +240,8 @@ def test_a_codec_that_calls_back(loop_name, how):
 def test_a_need_that_is_no_number_of_bytes_hangs_nothing(loop_name, need):
     async def main():
         async with against_raw() as (end, peer):
-            receiving = asyncio.ensure_future(Framed(*end, Hostile(need=need)).recv())
+            codec = Hostile(lambda codec, buffer: setattr(codec, "need", need))
+            receiving = asyncio.ensure_future(Framed(*end, codec).recv())
             await turns()
             with contextlib.suppress(OSError):
                 peer.send(b"line\n")
