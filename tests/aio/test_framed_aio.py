@@ -421,7 +421,7 @@ def test_the_need_of_one_frame_is_not_that_of_the_next(loop_name):
         async with against_raw() as (end, peer):
             framed = Framed(*end, Sized())
             got = []
-            for parts in ((b"\0\x64" + b"x" * 10, b"x" * 90), (b"\0\3abc",)):
+            for parts in ((b"\x27\x10" + b"x" * 10, b"x" * 9_990), (b"\0\3abc",)):
                 receiving = asyncio.ensure_future(framed.recv())
                 for part in parts:
                     await turns(10)
@@ -432,7 +432,7 @@ def test_the_need_of_one_frame_is_not_that_of_the_next(loop_name):
                 got.append(await receiving)
             return got
 
-    assert drive(main(), loop_name) == [b"x" * 100, b"abc"]
+    assert drive(main(), loop_name) == [b"x" * 10_000, b"abc"]
 
 
 # --- the connection ---
