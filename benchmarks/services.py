@@ -6,8 +6,9 @@
     python -m benchmarks.services --json benchmarks/results/services/<date>-<interpreter>.json
 
 All servers run all the time, each in a process of its own; in each round they take turns, and one is asked. 50 clients
-ask for one of 10,000 keys, each with one request at a time (-P 1) or 16 (-P 16). A figure is the median of the rounds,
-with the least and the most beside it. redis-benchmark takes a CPU of its own: with one CPU alone it is measured, too.
+ask for one of 10,000 keys, each with one request at a time (-P 1) or 16 (-P 16); a value has 3 bytes, and once more
+64 KiB, of which there are ten keys and a twentieth of the requests. A figure is the median of the rounds, with the
+least and the most beside it. redis-benchmark takes a CPU of its own: with one CPU alone it is measured, too.
 """
 
 from __future__ import annotations
@@ -24,16 +25,29 @@ from pathlib import Path
 from benchmarks.beside import Figures, machine, save, table
 from tests.support.servers import KeyValue, Redis
 
-COMMANDS = ["get", "set", "incr", "mset"]
 PIPELINES = [1, 16]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What redis-benchmark asks for; `share` is the part of the requests that it makes."""
+
+    size: int
+    commands: str
+    keys: int
+    share: float
+
+
+LOADS = [Load(3, "set,get,incr,mset", 10_000, 1.0), Load(64 << 10, "set,get", 10, 0.05)]
 
 
 @dataclass
 class Row:
-    """What one run of redis-benchmark says of one command."""
+    """What one run of redis-benchmark says of one command, with values of `size` bytes."""
 
     contender: str
     command: str
+    size: int
     pipeline: int
     per_second: float
     p50_ms: float
@@ -54,11 +68,12 @@ def measure(servers: Mapping[str, Redis], rounds: int, requests: int) -> list[Ro
         for pipeline in PIPELINES:
             for contender, server in servers.items():
                 print(f"round {number + 1}: {contender}, -P {pipeline}", file=sys.stderr, flush=True)
-                found += ask(contender, server, pipeline, requests)
+                for load in LOADS:
+                    found += ask(contender, server, pipeline, load, int(requests * load.share))
     return found
 
 
-def ask(contender: str, server: Redis, pipeline: int, requests: int) -> Iterable[Row]:
+def ask(contender: str, server: Redis, pipeline: int, load: Load, requests: int) -> Iterable[Row]:
     options = [
         "-p",
         str(server.port),
@@ -66,10 +81,12 @@ def ask(contender: str, server: Redis, pipeline: int, requests: int) -> Iterable
         str(pipeline),
         "-n",
         str(requests),
+        "-d",
+        str(load.size),
         "-r",
-        "10000",
+        str(load.keys),
         "-t",
-        ",".join(COMMANDS),
+        load.commands,
     ]
     told = subprocess.run(
         ["redis-benchmark", "--csv", *options], capture_output=True, text=True, check=True, timeout=600
@@ -78,6 +95,7 @@ def ask(contender: str, server: Redis, pipeline: int, requests: int) -> Iterable
         yield Row(
             contender,
             line["test"].split()[0].lower(),
+            load.size,
             pipeline,
             float(line["rps"]),
             float(line["p50_latency_ms"]),
@@ -89,10 +107,10 @@ def tables(rows: Iterable[Row]) -> str:
     """Requests a second and times faster, then the 99th percentile of the time that an answer takes."""
     rates, waits = Figures(), Figures()
     for row in rows:
-        name = row.command.upper(), str(row.pipeline)
+        name = row.command.upper(), f"{row.size:,}", str(row.pipeline)
         rates.add(name, row.contender, row.per_second / 1000)
         waits.add(name, row.contender, row.p99_ms)
-    heads = ["command", "-P"]
+    heads = ["command", "bytes", "-P"]
     rate = ["Thousand requests a second:", "", *table(heads, rates, ratios=True)]
     wait = ["99 of 100 answers within so many milliseconds:", "", *table(heads, waits, ratios=False)]
     return "\n".join([*rate, "", *wait])

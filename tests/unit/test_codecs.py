@@ -428,7 +428,11 @@ def test_what_is_no_json_is_gone_and_the_next_follows(json_lines, line):
     assert buffer == b""
 
 
-@pytest.mark.parametrize("line", [b'"\xff"', b'"\xc3', b"[" * 100_000, b"NaN"], ids=["bad byte", "cut", "deep", "NaN"])
+@pytest.mark.parametrize(
+    "line",
+    [b'"\xff"', b'"\xc3', b"[" * 100_000, b"NaN", b"1\0"],
+    ids=["bad byte", "cut", "deep", "NaN", "UTF-16"],
+)
 def test_every_kind_of_no_json_is_the_same_error(json_lines, line):
     buffer, codec = BytesMut(line + b"\n7\n"), json_lines.JsonLinesCodec()
     with pytest.raises(json.JSONDecodeError):

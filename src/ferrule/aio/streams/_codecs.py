@@ -211,11 +211,10 @@ class JsonLinesCodec(_DelimitedCodec[Any]):
 
     def _value(self, next_line: Callable[[BytesMut], Any], buffer: BytesMut) -> Any:
         while (line := next_line(buffer)) is not MISSING:
-            text = line.tobytes()  # both parsers want bytes
             try:
-                return _loads(text)
+                return _loads(line)
             except ValueError:
-                if text.strip():
+                if line.strip():
                     raise
         return MISSING
 
@@ -352,24 +351,28 @@ except ImportError:
     def _no_json(word: str) -> None:
         raise ValueError(f"{word} is no JSON")
 
-    def _loads(text: bytes) -> Any:
+    # json.loads() and json.dumps() with options of their own would make these two anew for each value.
+    _PARSER: Final = json.JSONDecoder(parse_constant=_no_json)
+    _WRITER: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+    def _loads(line: Bytes) -> Any:
         try:
-            return json.loads(text, parse_constant=_no_json)
+            return _PARSER.decode(line.decode())
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), text.decode(errors="replace"), 0) from None
+            raise json.JSONDecodeError(str(error), line.decode(errors="replace"), 0) from None
 
     def _dumps(value: Any) -> bytes:
         try:
-            return (json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+            return (_WRITER.encode(value) + "\n").encode()
         except RecursionError as error:
             raise ValueError(str(error)) from None
 
 else:
 
-    def _loads(text: bytes) -> Any:
-        return orjson.loads(text)
+    def _loads(line: Bytes) -> Any:
+        return orjson.loads(line.tobytes())
 
     def _dumps(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
