@@ -1,6 +1,6 @@
 """The key-value servers of examples/services beside Redis, as redis-benchmark sees them.
 
-    python -m benchmarks.services                                   five rounds, ten minutes
+    python -m benchmarks.services                                   15 rounds, five minutes
     python -m benchmarks.services --rounds 1 --requests 2000        a first look
     python -m benchmarks.services --loops 2                         one more contender: ferrule with two event loops
     python -m benchmarks.services --json benchmarks/results/services/<date>-<interpreter>.json
@@ -118,8 +118,8 @@ def tables(rows: Iterable[Row]) -> str:
 
 def main() -> None:
     options = argparse.ArgumentParser(description="The key-value servers of examples/services beside Redis.")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--requests", type=int, default=100_000, help="of each command")
+    options.add_argument("--rounds", type=int, default=15)
+    options.add_argument("--requests", type=int, default=20_000, help="of each command")
     options.add_argument("--loops", type=int, default=1, help="also ferrule with so many event loops")
     options.add_argument("--json", type=Path, help="where the raw figures go")
     chosen = options.parse_args()
