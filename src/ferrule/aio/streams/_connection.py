@@ -492,7 +492,9 @@ class StreamWriter:
         parts = [part for part in map(_writable, data) if part]  # asyncio's, since 3.12, keep an empty one for ever
         transport = self._transport
         try:
-            if type(transport).writelines is asyncio.WriteTransport.writelines or transport.is_closing():
+            if len(parts) == 1:
+                transport.write(parts[0])
+            elif type(transport).writelines is asyncio.WriteTransport.writelines or transport.is_closing():
                 self._write_apart(parts)
             else:
                 transport.writelines(parts)
