@@ -331,7 +331,7 @@ class LengthDelimitedCodec(Codec[Any]):
 
     def encode(self, frame: Buffer, /) -> Iterable[Buffer]:
         """The length, and the frame."""
-        payload = _plain(frame)
+        payload = frame if type(frame) is bytes else _plain(frame)
         size = len(payload)
         if size > self._most:
             raise FrameTooLarge(size=size, limit=self._most)

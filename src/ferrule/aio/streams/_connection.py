@@ -489,12 +489,13 @@ class StreamWriter:
 
     def writelines(self, data: Iterable[Buffer]) -> None:
         """Writes all of them, in one system call where the transport can."""
+        if type(data) is tuple and len(data) == 1:  # a small frame of most codecs
+            self.write(data[0])
+            return
         parts = [part for part in map(_writable, data) if part]  # asyncio's, since 3.12, keep an empty one for ever
         transport = self._transport
         try:
-            if len(parts) == 1:
-                transport.write(parts[0])
-            elif type(transport).writelines is asyncio.WriteTransport.writelines or transport.is_closing():
+            if type(transport).writelines is asyncio.WriteTransport.writelines or transport.is_closing():
                 self._write_apart(parts)
             else:
                 transport.writelines(parts)
