@@ -18,31 +18,35 @@ def test_each_server_answers_every_command_of_redis_benchmark():
         for server in servers.values():
             running.enter_context(server)
         rows = services.measure(servers, rounds=1, requests=500)
-    found = {(row.contender, row.command, row.pipeline) for row in rows}
+    found = {(row.contender, row.size, row.command, row.pipeline) for row in rows}
     assert found == {
-        (name, command, p) for name in servers for command in services.COMMANDS for p in services.PIPELINES
+        (name, load.size, command, p)
+        for name in servers
+        for load in services.LOADS
+        for command in load.commands.split(",")
+        for p in services.PIPELINES
     }
     assert all(row.per_second > 0 for row in rows)
 
 
 def test_the_table_shows_medians_and_how_many_times_faster():
     rows = [
-        services.Row(contender, "get", 1, per_second, 1.0, p99)
+        services.Row(contender, "get", 65536, 1, per_second, 1.0, p99)
         for contender, figures in {"ferrule": [30_000, 10_000, 20_000], "redis": [40_000]}.items()
         for per_second, p99 in zip(figures, [1, 2, 3], strict=False)
     ]
     assert services.tables(rows).splitlines() == [
         "Thousand requests a second:",
         "",
-        "| command | -P | ferrule | redis | ferrule / redis |",
-        "| --- | --- | --- | --- | --- |",
-        "| GET | 1 | 20.00 (10.00-30.00) | 40.00 (40.00-40.00) | 0.50 |",
+        "| command | bytes | -P | ferrule | redis | ferrule / redis |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| GET | 65,536 | 1 | 20.00 (10.00-30.00) | 40.00 (40.00-40.00) | 0.50 |",
         "",
         "99 of 100 answers within so many milliseconds:",
         "",
-        "| command | -P | ferrule | redis |",
-        "| --- | --- | --- | --- |",
-        "| GET | 1 | 2.00 (1.00-3.00) | 1.00 (1.00-1.00) |",
+        "| command | bytes | -P | ferrule | redis |",
+        "| --- | --- | --- | --- | --- |",
+        "| GET | 65,536 | 1 | 2.00 (1.00-3.00) | 1.00 (1.00-1.00) |",
     ]
 
 
