@@ -65,6 +65,8 @@ def test_writelines_takes_every_buffer(kind, made):
     async def body(_, writer, transport):
         writer.writelines(iter([KINDS[kind](DATA), b"and", KINDS[kind](DATA)]))
         assert transport.sent == DATA + b"and" + DATA
+        writer.writelines((KINDS[kind](DATA),))  # one part goes another way
+        assert transport.sent == DATA + b"and" + DATA + DATA
 
     connected(body, made())
 
@@ -93,6 +95,8 @@ def test_what_is_no_buffer_is_refused(data):
             writer.write(data)
         with pytest.raises(TypeError):
             writer.writelines([b"good", data])
+        with pytest.raises(TypeError):
+            writer.writelines((data,))
         assert transport.written == []
 
     connected(body)
@@ -127,7 +131,7 @@ def test_parts_are_handed_to_a_transport_that_gathers_them():
     connected(body, GatheringTransport())
 
 
-@pytest.mark.parametrize("parts", [[], [b""], [b"", b""]])
+@pytest.mark.parametrize("parts", [[], [b""], (b"",), [b"", b""]])
 def test_writing_nothing_sends_nothing(parts):
     async def body(_, writer, transport):
         writer.writelines(parts)
