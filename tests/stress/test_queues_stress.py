@@ -93,7 +93,7 @@ def test_threads(kind, maxsize, seconds, rng):
 @pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
 def test_opened_in_the_middle_of_it(kind, seconds, rng):
     """Who has begun on the engine's items goes on with the container, and nothing is lost on the way there."""
-    for _ in range(20):
+    for _ in range(8):
         q = THREADS[kind](rng.choice([1, 50, 1000]))
         stop = threading.Event()
         producers = [spawn(putting, q, n, stop, random.Random(rng.random())) for n in range(PRODUCERS)]
@@ -244,7 +244,7 @@ def test_tasks_of_two_loops_and_a_thread(kind, maxsize, loop_name, seconds, rng)
 
 
 def test_an_asyncio_queue_opened_in_the_middle_of_it(seconds, rng):
-    for _ in range(10):
+    for _ in range(5):
         q = TASKS["Queue"](rng.choice([1, 50, 1000]))
         stop = threading.Event()
 
