@@ -13,6 +13,7 @@ from ferrule import MISSING, Bytes, BytesMut, FerruleError
 from ferrule.aio.streams import Codec, FrameTooLarge, JsonLinesCodec, LengthDelimitedCodec, LinesCodec
 from tests.support.framing import decoded, splits
 from tests.support.leaks import in_subprocess
+from tests.support.race import spawn
 
 SIZES = range(1, 9)
 ORDERS = ["big", "little"]
@@ -444,6 +445,16 @@ def test_every_kind_of_no_json_is_the_same_error(json_lines, line):
 def test_what_json_does_not_have_is_refused(json_lines, value):
     with pytest.raises((TypeError, ValueError)):
         json_lines.JsonLinesCodec().encode(value)
+
+
+def test_threads_have_codecs_of_their_own_and_do_not_meet(json_lines):
+    def there_and_back(name):
+        codec = json_lines.JsonLinesCodec()
+        values = [{f"{name}{n % 7}": [n, {f"{name}": "x" * n}]} for n in range(300)]
+        return [codec.decode(BytesMut(encoded(codec, value))) for value in values] == values
+
+    threads = [spawn(there_and_back, name) for name in "abcd"]
+    assert [thread.result() for thread in threads] == [True] * 4
 
 
 def test_a_ring_is_refused(json_lines):

@@ -331,7 +331,7 @@ class LengthDelimitedCodec(Codec[Any]):
 
     def encode(self, frame: Buffer, /) -> Iterable[Buffer]:
         """The length, and the frame."""
-        payload = frame if type(frame) is bytes else _plain(frame)
+        payload = _plain(frame)
         size = len(payload)
         if size > self._most:
             raise FrameTooLarge(size=size, limit=self._most)
@@ -351,7 +351,8 @@ except ImportError:
     def _no_json(word: str) -> None:
         raise ValueError(f"{word} is no JSON")
 
-    # json.loads() and json.dumps() with options of their own would make these two anew for each value.
+    # json.loads() and json.dumps() with options of their own would make these two anew for each value. Threads may use
+    # them at once, as they use json's own: what a call remembers is under the GIL or, since 3.13, the call's.
     _PARSER: Final = json.JSONDecoder(parse_constant=_no_json)
     _WRITER: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
