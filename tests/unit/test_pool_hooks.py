@@ -684,10 +684,11 @@ class TestUpkeep:
         monkeypatch.setattr(threading, "excepthook", shown.append)
         bad, hooks = made(1, min_size=1, reap_every=0.001)
         good = Pool(object, max_size=1, min_size=1, reap_every=0.001)
-        for pool in (bad, good):
-            pool.acquire().detach()
+        leases = [pool.acquire() for pool in (bad, good)]
+        hooks.does["create"] = raising(SystemExit)  # before upkeep has anything to make
+        for lease in leases:
+            lease.detach()
         hooks.live -= 1
-        hooks.does["create"] = raising(SystemExit)
         eventually(lambda: len(shown) > 2)
         eventually(lambda: good.idle == 1)
         assert {report.exc_type for report in shown} == {SystemExit}
