@@ -96,7 +96,7 @@ bench: $(VENV)/ready.stamp $(VENV)/bench.stamp
 	$(bin)/python -m benchmarks.report
 
 bench-smoke: $(VENV)/ready.stamp $(VENV)/bench.stamp $(VENV)/test.stamp
-	$(bin)/python -m pytest benchmarks --benchmark-disable -q
+	$(bin)/python -m pytest benchmarks --benchmark-disable -q $(spread)
 
 docs: $(VENV)/docs.stamp
 	$(bin)/mkdocs build --strict

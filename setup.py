@@ -62,5 +62,6 @@ setup(
         compiler_directives=DIRECTIVES,
         include_path=["src"],
         annotate=os.environ.get("FERRULE_ANNOTATE") == "1",
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
 )

@@ -166,8 +166,8 @@ class ChannelMachine(WaitsMachine):
             case "now":
                 self.agree(lambda: tx.send(item, timeout=0), self.model.send_within(end, item), where, item)
             case "soon":
-                expected = self.model.send_within(end, item)
-                self.soon(self.agree(lambda: tx.send(item, timeout=1e-6), expected, None, item))
+                where, expected = None, self.model.send_within(end, item)
+                self.soon(self.agree(lambda: tx.send(item, timeout=1e-6), expected, where, item))
             case "in a task":
                 call = tx.aio.send
                 self.agree(lambda: complete(call(item, timeout=0)), self.model.send_within(end, item), where, item)
@@ -200,7 +200,8 @@ class ChannelMachine(WaitsMachine):
             case "now":
                 self.agree(lambda: rx.recv(timeout=0), model.recv_within(end), where)
             case "soon":
-                self.soon(self.agree(lambda: rx.recv(timeout=1e-6), model.recv_within(end), None))
+                where = None
+                self.soon(self.agree(lambda: rx.recv(timeout=1e-6), model.recv_within(end), where))
             case "in a task":
                 self.agree(lambda: complete(rx.aio.recv(timeout=0)), model.recv_within(end), where)
             case "many":
@@ -344,12 +345,12 @@ class ChannelMachine(WaitsMachine):
         self.woken([wait for wait in before.waiting if wait in model.claimed], where)
 
     def follow(self, end, where):
-        """A closed end's call, or its closing, may give leave to others: its waiters may have had some.
+        """A call that is refused as its end or the channel is closed may give leave to others: it may have had some.
 
-        So may a permit that is used. To whom, and how often, is left open: leave that nobody needed does no harm. That
-        none is lost is checked below.
+        So may the closing, and a permit that is used. To whom, and how often, is left open: leave that nobody needed
+        does no harm. That none is lost is checked below.
         """
-        if self.is_open(end):
+        if self.is_open(end) and not self.model.closed:
             return
         seen = waiting(self.end)
         while len(self.model.sending) > seen["senders"]:
@@ -375,11 +376,14 @@ class ChannelMachine(WaitsMachine):
         elif wait.delivered and wait not in self.model.claimed:
             self.ends_with(wait, Timeout)
             return
+        had_leave = wait in self.model.leave
         self.model = self.model.leaves(wait)
         answer = self.attempt(wait)
         if answer not in (Full, Empty):
             self.ends_with(wait, answer)
         elif wait.expired:
+            if had_leave:  # which goes on, also where a part of send_many() has used it
+                self.becomes(self.model.give_leave(), wait.loop)
             self.ends_with(wait, Timeout)
         elif not wait.stepper.suspended:
             self.pauses(wait)
@@ -417,8 +421,8 @@ class ChannelMachine(WaitsMachine):
         return StopAsyncIteration if wait.kind == "next" and answer is Disconnected else answer
 
     def raised(self, wait, error, where):
-        self.ends_with(wait, error if isinstance(error, type) else type(error))
         self.woken(self.gives_up(wait), where)
+        self.ends_with(wait, error if isinstance(error, type) else type(error))
 
     def ends_with(self, wait, answer):
         self.waits.remove(wait)

@@ -276,7 +276,7 @@ class ChannelModel:
     def gives_up(self, waiter: Any) -> "ChannelModel":
         """The waiter wants nothing any more. The leave that it may have goes to others, by the state alone."""
         model = self.leaves(waiter)
-        return model._give_leave() if waiter in self.leave | self.told else model
+        return model.give_leave() if waiter in self.leave | self.told else model
 
     def claims_first(self, *, sends: bool) -> "ChannelModel":
         """The first who waits on that side, if anybody does, has leave to try."""
@@ -285,7 +285,8 @@ class ChannelModel:
             return self
         return replace(self.leaves(queue[0]), leave=self.leave | {queue[0]})
 
-    def _give_leave(self) -> "ChannelModel":
+    def give_leave(self) -> "ChannelModel":
+        """Somebody on each side that could go on now has leave to try."""
         model = self.claims_first(sends=False) if self.items else self
         return model.claims_first(sends=True) if model.free > 0 else model
 
@@ -351,7 +352,7 @@ class ChannelModel:
 
     def permit_release(self, permit: Hashable) -> tuple[Any, "ChannelModel"]:
         """`permit.release()`."""
-        return (None, self._spend(permit)._give_leave()) if permit in self.permits else (RuntimeError, self)
+        return (None, self._spend(permit).give_leave()) if permit in self.permits else (RuntimeError, self)
 
     def _spend(self, permit: Hashable) -> "ChannelModel":
         """While there is a permit something may still come; after the last one receivers may have to be told."""
