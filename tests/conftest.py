@@ -82,4 +82,4 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def seconds(request: pytest.FixtureRequest) -> float:
     """How long a stress test goes on."""
-    return 60.0 if request.config.option.long else 1.0
+    return 60.0 if request.config.option.long else 0.5

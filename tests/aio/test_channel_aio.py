@@ -428,7 +428,7 @@ class TestWakeUps:
     @pytest.mark.parametrize("capacity", [100, None])
     def test_a_thread_wakes_the_loop_once_for_many_items(self, capacity):
         """Fewer than one write to the loop's self-pipe for every 50 items."""
-        count = 1_000_000
+        count = 200_000
         tx, rx = unbounded() if capacity is None else bounded(capacity)
         writes = 0
 
@@ -477,7 +477,7 @@ def test_random_cancellations_lose_and_double_nothing(loop_name, rng):
             await tx.send(n)
             sent.append(n)
 
-        for n in range(2000):
+        for n in range(700):
             tasks = [asyncio.create_task(send(n)), asyncio.create_task(receive()), asyncio.create_task(receive())]
             await turns(chance.randrange(3))
             chance.choice(tasks).cancel()

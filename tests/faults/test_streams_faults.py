@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.leaks import in_subprocess
 from tests.support.loops import LOOPS
-from tests.support.settings import SETTINGS
+from tests.support.settings import SETTINGS, under
 
 WORKLOAD = """
 import asyncio, contextlib, gc
@@ -64,14 +64,9 @@ async def main():
 @pytest.mark.parametrize("kind", LOOPS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_conversation_under(setting, kind):
-    named = dict(SETTINGS[setting])
-    begin = f"""
-DEBUG = {"-X" in named.get("options", ())}
-gc.freeze()  # what is there already is not looked at over and over
-gc.set_threshold({named.pop("threshold", 700)})
-drive(main(), {kind!r})
-"""
-    in_subprocess(WORKLOAD + begin, **named)
+    begin, named = under(setting)
+    begin += f"DEBUG = {'-X' in named.get('options', ())}\n"
+    in_subprocess(WORKLOAD + begin + f"drive(main(), {kind!r})", **named)
 
 
 @pytest.mark.parametrize("kind", LOOPS)

@@ -103,7 +103,7 @@ def work():
         workload(busy)
 
 hammering = [spawn(hammer, number) for number in range(50)]
-for _ in range(8):
+for _ in range(4):
     in_child(work)
 stop.append(True)
 total = sum(one.result() for one in hammering)

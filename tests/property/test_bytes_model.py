@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from ferrule import Bytes, BytesMut, NotEnoughBytes, Reader
 from tests.support.bytes_model import BytesMutModel
-from tests.support.race import outcome
+from tests.support.race import EXAMPLES, outcome
 
 ERRORS = (ValueError, TypeError, IndexError, LookupError, NotEnoughBytes)
 
@@ -71,7 +71,7 @@ CALLS = {
 calls = st.one_of(*(st.tuples(st.just(name), args) for name, args in CALLS.items()))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800 * EXAMPLES, deadline=None)
 @given(text=texts, before=st.binary(max_size=3), after=st.binary(max_size=3), call=calls)
 def test_every_method_of_bytes_answers_as_bytes(text, before, after, call):
     name, args = call
@@ -82,7 +82,7 @@ def test_every_method_of_bytes_answers_as_bytes(text, before, after, call):
     assert whole == before + text + after
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * EXAMPLES, deadline=None)
 @given(text=texts, cuts=st.lists(places, max_size=6), below=st.integers(0, 20))
 def test_slices_of_slices(text, cuts, below):
     part, model = Bytes(text), text
@@ -140,7 +140,7 @@ def expected_of(step, data):
     return argument, data[:argument] if what == "bytes" else None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600 * EXAMPLES, deadline=None)
 @given(data=texts, cuts=st.lists(st.integers(0, 40), max_size=6), steps=steps, tries=st.booleans())
 def test_reading_does_not_depend_on_where_the_buffers_end(data, cuts, steps, tries):
     reader, buffer, at = Reader(*pieces_of(data, cuts)), BytesMut(data), 0
@@ -161,7 +161,7 @@ def test_reading_does_not_depend_on_where_the_buffers_end(data, cuts, steps, tri
     assert b"".join(reader.chunks()) == data[at:]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * EXAMPLES, deadline=None)
 @given(
     data=texts,
     cuts=st.lists(st.integers(0, 40), max_size=6),
@@ -181,7 +181,7 @@ def test_a_reader_is_a_file_like_bytes_io(data, cuts, steps):
         assert ours.tell() == theirs.tell()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * EXAMPLES, deadline=None)
 @given(
     number=st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 300)), rest=st.binary(max_size=12), cut=st.integers(0, 9)
 )
@@ -198,7 +198,7 @@ def test_varints_there_and_back(number, rest, cut):
     assert BytesMut(data[:-1]).try_get_varint() is None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600 * EXAMPLES, deadline=None)
 @given(data=st.binary(max_size=12))
 def test_what_is_read_as_a_varint_is_what_would_be_written(data):
     """Any bytes: a number with its only encoding, too few, or refused; the cursor says which."""
@@ -368,4 +368,4 @@ class BytesMutMachine(RuleBasedStateMachine):
 
 
 TestBytesMut = BytesMutMachine.TestCase
-TestBytesMut.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+TestBytesMut.settings = settings(max_examples=70 * EXAMPLES, stateful_step_count=40, deadline=None)

@@ -18,6 +18,7 @@ from ferrule import MISSING, Disconnected, Empty, Full, Permit, Timeout
 from tests.support.channels import channel, waiting
 from tests.support.driver import Stepper, complete
 from tests.support.models import ChannelModel
+from tests.support.race import EXAMPLES
 from tests.support.waits import LONG, WITHIN, Wait, WaitsMachine, if_any, one_of, within
 
 MOST_ENDS = 4
@@ -482,5 +483,5 @@ class ChannelMachine(WaitsMachine):
 
 TestChannelModel = ChannelMachine.TestCase
 TestChannelModel.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+    max_examples=100 * EXAMPLES, stateful_step_count=50, deadline=None, report_multiple_bugs=False
 )

@@ -18,7 +18,7 @@ from ferrule import Timeout
 from ferrule._core import parking
 from tests.support.driver import Stepper, complete
 from tests.support.models import GatesModel
-from tests.support.race import outcome
+from tests.support.race import EXAMPLES, outcome
 from tests.support.waits import LONG, WITHIN, Wait, WaitsMachine, if_any, within
 
 probe = pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
@@ -239,4 +239,6 @@ class FloorMachine(WaitsMachine):
 
 
 TestFloorModel = FloorMachine.TestCase
-TestFloorModel.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+TestFloorModel.settings = settings(
+    max_examples=60 * EXAMPLES, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+)

@@ -12,7 +12,7 @@ from ferrule import ABORT, MISSING, REMOVE, ConcurrentMap, WouldDeadlock
 from tests.support.map_model import MapModel
 from tests.support.maps import CLASH, Key, entered
 from tests.support.models import Blocked
-from tests.support.race import outcome
+from tests.support.race import EXAMPLES, outcome
 
 ERRORS = (KeyError, ValueError, WouldDeadlock)
 
@@ -319,4 +319,4 @@ class MapMachine(RuleBasedStateMachine):
 
 
 TestMapModel = MapMachine.TestCase
-TestMapModel.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+TestMapModel.settings = settings(max_examples=40 * EXAMPLES, stateful_step_count=40, deadline=None)

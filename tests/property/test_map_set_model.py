@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from ferrule import MISSING, ConcurrentSet
 from tests.support.map_model import SetModel
 from tests.support.maps import CLASH, Key, entered
-from tests.support.race import outcome
+from tests.support.race import EXAMPLES, outcome
 
 ERRORS = (KeyError,)
 
@@ -244,4 +244,4 @@ class SetMachine(RuleBasedStateMachine):
 
 
 TestSetModel = SetMachine.TestCase
-TestSetModel.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+TestSetModel.settings = settings(max_examples=40 * EXAMPLES, stateful_step_count=40, deadline=None)

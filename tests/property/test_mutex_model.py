@@ -13,7 +13,7 @@ from ferrule import Mutex, Timeout, WouldDeadlock
 from tests.conftest import GIL
 from tests.support.driver import complete
 from tests.support.models import Blocked, MutexModel
-from tests.support.race import outcome
+from tests.support.race import EXAMPLES, outcome
 
 THREADS = ("T1", "T2")
 TASKS = ("A1", "A2")
@@ -212,4 +212,4 @@ class MutexMachine(RuleBasedStateMachine):
 
 
 TestMutexModel = MutexMachine.TestCase
-TestMutexModel.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+TestMutexModel.settings = settings(max_examples=50 * EXAMPLES, stateful_step_count=40, deadline=None)

@@ -11,7 +11,7 @@ from ferrule import Pool, PoolClosed, PoolTimeout
 from tests.support.driver import complete
 from tests.support.pool_model import PoolModel
 from tests.support.pools import figures
-from tests.support.race import outcome
+from tests.support.race import EXAMPLES, outcome
 
 ERRORS = PoolClosed, PoolTimeout, RuntimeError, ValueError
 
@@ -168,5 +168,5 @@ class PoolMachine(RuleBasedStateMachine):
             lease.detach()
 
 
-PoolMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+PoolMachine.TestCase.settings = settings(max_examples=40 * EXAMPLES, stateful_step_count=40, deadline=None)
 TestPool = PoolMachine.TestCase

@@ -9,6 +9,7 @@ from ferrule.dropin import asyncio as tasks
 from ferrule.dropin import queue as threads
 from tests.support.driver import complete
 from tests.support.queues import ORDERS, TASKS, THREADS, opened, waiting
+from tests.support.race import EXAMPLES
 
 NOTHING = {"getters": 0, "putters": 0, "joiners": 0}
 ITEMS = st.integers(-3, 3)
@@ -143,6 +144,6 @@ class AsyncQueueMachine(QueueMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=100 * EXAMPLES, stateful_step_count=40, deadline=None)
 TestAsyncQueue = AsyncQueueMachine.TestCase
-TestAsyncQueue.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAsyncQueue.settings = settings(max_examples=100 * EXAMPLES, stateful_step_count=40, deadline=None)

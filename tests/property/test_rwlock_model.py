@@ -19,6 +19,7 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from ferrule import RWLock, Timeout, WouldDeadlock
 from tests.support.driver import Stepper, complete
+from tests.support.race import EXAMPLES
 from tests.support.rwlock_model import Guard, RWLockModel
 from tests.support.rwlocks import FREE, TAKE, TAKE_ASYNC, TRY
 from tests.support.waits import LONG, WITHIN, Wait, WaitsMachine, if_any, one_of, within
@@ -435,4 +436,6 @@ class RWLockMachine(WaitsMachine):
 
 
 TestRWLockModel = RWLockMachine.TestCase
-TestRWLockModel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+TestRWLockModel.settings = settings(
+    max_examples=60 * EXAMPLES, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+)

@@ -10,6 +10,7 @@ from ferrule import Bytes
 from ferrule.aio.streams import FrameTooLarge, JsonLinesCodec, LengthDelimitedCodec, LinesCodec, StreamReader
 from tests.support.driver import HandLoop, Stepper
 from tests.support.framing import decoded, pieces
+from tests.support.race import EXAMPLES
 
 # --- StreamReader ---
 
@@ -91,7 +92,7 @@ def do(side, step):
     return side.rest(), side.reader.at_eof(), type(side.reader.exception())
 
 
-@settings(max_examples=160, deadline=None)
+@settings(max_examples=160 * EXAMPLES, deadline=None)
 @given(limit=st.sampled_from([1, 3, 8, 65536]), steps=steps)
 def test_any_sequence_of_calls_answers_as_asyncios_reader(limit, steps):
     """But what asyncio's read() of all has taken so far is lost when it fails, and hidden from other reads."""
@@ -119,7 +120,7 @@ def first_end(stream, separators):
     return next((stream[:end] for end in range(len(stream) + 1) if stream[:end].endswith(separators)), None)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250 * EXAMPLES, deadline=None)
 @given(
     stream=st.text("abc", max_size=25).map(str.encode),
     cuts=st.lists(st.integers(0, 25), max_size=6),
@@ -172,7 +173,7 @@ garbage = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * EXAMPLES, deadline=None)
 @given(stream=garbage, cuts=cut_places, limit=st.integers(1, 12), encoding=st.sampled_from([None, "utf-8", "latin-1"]))
 def test_lines_are_those_of_the_whole_stream_in_any_split(stream, cuts, limit, encoding):
     expected = [
@@ -182,7 +183,7 @@ def test_lines_are_those_of_the_whole_stream_in_any_split(stream, cuts, limit, e
     assert decoded(LinesCodec(limit=limit, encoding=encoding), parts_of(stream, cuts)) == (expected, b"")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 * EXAMPLES, deadline=None)
 @given(
     stream=st.lists(
         st.sampled_from(["\n", "\r\n", " ", "[", "]", "1", "null", '"', "a", ",", '{"a":', "}"]), max_size=40
@@ -234,7 +235,7 @@ def delimited_streams(draw):
     return size, order, includes, good + draw(st.binary(max_size=20))
 
 
-@settings(max_examples=220, deadline=None)
+@settings(max_examples=220 * EXAMPLES, deadline=None)
 @given(case=delimited_streams(), cuts=cut_places, limit=st.integers(0, 12))
 def test_delimited_frames_are_those_of_the_whole_stream_in_any_split(case, cuts, limit):
     size, order, includes, stream = case
@@ -248,7 +249,7 @@ def test_delimited_frames_are_those_of_the_whole_stream_in_any_split(case, cuts,
         assert (found, left) == (expected, rest)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 * EXAMPLES, deadline=None)
 @given(
     frames=st.lists(st.one_of(st.binary(max_size=40), st.just(bytes(5000))), max_size=8),
     size=st.integers(2, 8),

@@ -93,7 +93,7 @@ def test_threads(kind, maxsize, seconds, rng):
 @pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
 def test_opened_in_the_middle_of_it(kind, seconds, rng):
     """Who has begun on the engine's items goes on with the container, and nothing is lost on the way there."""
-    for _ in range(8):
+    for _ in range(5):
         q = THREADS[kind](rng.choice([1, 50, 1000]))
         stop = threading.Event()
         producers = [spawn(putting, q, n, stop, random.Random(rng.random())) for n in range(PRODUCERS)]

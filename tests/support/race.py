@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "EXAMPLES",
     "HANG",
     "RACES",
     "Hung",
@@ -37,8 +38,11 @@ __all__ = [
 HANG = 30.0
 """Seconds after which a wait is a hang."""
 
-RACES = int(os.environ.get("FERRULE_RACES", "1000"))
+RACES = int(os.environ.get("FERRULE_RACES", "500"))
 """How often an outcomes test races; the environment lowers it where the interpreter is slow (under a sanitizer)."""
+
+EXAMPLES = int(os.environ.get("FERRULE_EXAMPLES", "1"))
+"""How many times as many examples a property test tries: to be raised when one looks for what is rare."""
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 

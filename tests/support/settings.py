@@ -6,31 +6,49 @@ from typing import Any
 
 from tests.support.leaks import in_subprocess
 
-__all__ = ["FREE_THREADED", "SETTINGS", "run_under"]
+__all__ = ["FREE_THREADED", "SETTINGS", "run_under", "under"]
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
-RUN_TESTS = """
-import gc, sys
-import pytest
-
+BEGIN = """
+import gc
 gc.freeze()  # what is there already is not looked at over and over
-gc.set_threshold({threshold})
+gc.set_threshold(*{thresholds})
+"""
+
+RUN_TESTS = """
+import sys
+import pytest
+{begin}
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-x", *{tests!r}]))
 """
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    # Development mode turns on the debug allocator and asyncio's debug mode.
-    "warnings as errors in development mode": {"options": ["-W", "error", "-X", "dev"]},
-    # Every block from the C library, which fills it when it is freed; without the GIL there is only Python's allocator.
-    "a collection at every allocation": {
-        "threshold": 1,
-        "env": {"PYTHONMALLOC": "debug" if FREE_THREADED else "malloc", "MALLOC_PERTURB_": "165"},
-    },
-}
+# Development mode turns on the debug allocator and asyncio's debug mode.
+DEVELOPMENT = ["-W", "error", "-X", "dev"]
+
+SETTINGS: dict[str, dict[str, Any]]
+if FREE_THREADED:
+    # A collection looks at everything and stops all threads, so it comes at some thousand allocations, and else only
+    # where a quarter of all objects are new. There is no allocator but Python's, and it has been told to check.
+    SETTINGS = {"warnings as errors in development mode": {"thresholds": (2000, 0), "options": DEVELOPMENT}}
+else:
+    SETTINGS = {
+        "warnings as errors in development mode": {"options": DEVELOPMENT},
+        # Every block from the C library, which fills it when it is freed.
+        "a collection at every allocation": {
+            "thresholds": (1,),
+            "env": {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "165"},
+        },
+    }
+
+
+def under(setting: str) -> tuple[str, dict[str, Any]]:
+    """What a program under one of SETTINGS begins with, and what in_subprocess() is told of it."""
+    named = dict(SETTINGS[setting])
+    return BEGIN.format(thresholds=named.pop("thresholds", (700,))), named
 
 
 def run_under(setting: str, tests: Sequence[str]) -> None:
     """Runs the test files in a process of its own, under one of SETTINGS; fails if one of the tests does."""
-    named = dict(SETTINGS[setting])
-    in_subprocess(RUN_TESTS.format(threshold=named.pop("threshold", 700), tests=tests), timeout=120, **named)
+    begin, named = under(setting)
+    in_subprocess(RUN_TESTS.format(begin=begin, tests=tests), timeout=120, **named)

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.mutants import Mutant, Unusable, main
+from tests.support.race import GIL
+
+pytestmark = pytest.mark.skipif(not GIL, reason="a tool in plain Python: it is no different without the GIL")
 
 ENDINGS = {
     "01-fails": ("return 0", "killed by failure"),

@@ -15,7 +15,10 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from ferrule import Timeout
 from tests.support.driver import Stepper
 from tests.support.models import GatesModel
+from tests.support.race import GIL
 from tests.support.waits import LONG, WITHIN, Wait, WaitsMachine, within
+
+pytestmark = pytest.mark.skipif(not GIL, reason="plain Python, in one thread: it is no different without the GIL")
 
 
 class Place:
