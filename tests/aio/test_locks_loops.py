@@ -9,6 +9,7 @@ import pytest
 from tests.support.driver import LoopThread, new_loop, run, turns
 from tests.support.each import each
 from tests.support.locks import LOCKS, WAYS, kinds, loop_with_parked_tasks, passed_around
+from tests.support.loops import CALLED_WHILE_IT_CLOSES
 from tests.support.race import HANG, eventually, spawn
 
 each_way = each(way for way in WAYS.values() if way.name != "upgrade")
@@ -125,6 +126,7 @@ class TestClosedLoops:
 
 
 @each_lock
+@pytest.mark.parametrize("loop_name", CALLED_WHILE_IT_CLOSES)
 def test_released_by_many_threads_while_loops_with_parked_tasks_close(way, loop_name):
     lock = way.make(0)
 

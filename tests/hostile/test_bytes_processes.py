@@ -109,7 +109,7 @@ def work():
     assert gc.collect() >= 0
 
 hammering = [spawn(hammer, number) for number in range(20)]
-for _ in range(8):
+for _ in range(4):
     in_child(work)
 stop.append(True)
 for one in hammering:

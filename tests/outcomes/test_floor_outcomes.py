@@ -9,6 +9,7 @@ import pytest
 
 from ferrule import Timeout
 from tests.support.driver import LoopThread, new_loop
+from tests.support.loops import CALLED_WHILE_IT_CLOSES
 from tests.support.race import RACES, eventually, outcome, run_together, soon, spawn
 
 probe = pytest.importorskip("ferrule._core.probe", reason="built without FERRULE_PROBE=1")
@@ -232,6 +233,7 @@ def close(loop):
     assert loop.is_closed()
 
 
+@pytest.mark.parametrize("loop_name", CALLED_WHILE_IT_CLOSES)
 def test_a_loop_closed_against_a_release(loop_name):
     for _ in range(RACES // 20):
         gate = probe.Gate()

@@ -11,7 +11,7 @@ import pytest
 
 from ferrule import Mutex, Timeout
 from tests.support.driver import LoopThread, new_loop, run, turns
-from tests.support.loops import LOOPS
+from tests.support.loops import CALLED_WHILE_IT_CLOSES, LOOPS
 from tests.support.mutexes import FREE
 from tests.support.race import HANG, eventually, spawn, storm
 
@@ -286,6 +286,7 @@ def test_guards_dropped_while_others_wait(mutex, seconds):
     assert total_of(mutex) == visits.total()
 
 
+@pytest.mark.parametrize("loop_name", CALLED_WHILE_IT_CLOSES)
 def test_loops_that_close_with_parked_tasks_beside_threads(mutex, loop_name, seconds):
     visits = collections.Counter()
 
