@@ -39,7 +39,7 @@ HANG = 30.0
 """Seconds after which a wait is a hang."""
 
 RACES = int(os.environ.get("FERRULE_RACES", "500"))
-"""How often an outcomes test races; the environment lowers it where the interpreter is slow (under a sanitizer)."""
+"""How often an outcomes test races; fewer under a sanitizer, more where mutants are to be killed."""
 
 EXAMPLES = int(os.environ.get("FERRULE_EXAMPLES", "1"))
 """How many times as many examples a property test tries: to be raised when one looks for what is rare."""
