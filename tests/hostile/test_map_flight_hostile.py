@@ -355,6 +355,7 @@ def direct():
 directing = spawn(direct)
 assert m.get_or_compute("k", Factory(2)) == 1
 directing.result()
+assert running.result() == 1    # who computed it takes the flight out after it has woken the others
 assert seen == ["other", Timeout]
 assert_landed(m, {"k": 1, "other": "other"})
 
