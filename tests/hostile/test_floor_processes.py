@@ -15,7 +15,7 @@ from ferrule import Timeout
 from ferrule._core.parking import sleepers
 from ferrule._core.probe import Gate, Several
 from tests.support.driver import LoopThread, new_loop, run, turns
-from tests.support.processes import in_child
+from tests.support.processes import in_child, interrupt, signal_when
 from tests.support.race import HANG, eventually, spawn
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
@@ -227,7 +227,7 @@ parent = os.getpid()
 
 def act():
     eventually(lambda: sleepers())
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     eventually(lambda: child and sleepers())
     gate.release()
 
@@ -260,7 +260,7 @@ def handler(*_):
     children.append(pid)
 
 signal.signal(signal.SIGUSR1, handler)
-sender = spawn(lambda: (eventually(sleepers), signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)))
+sender = signal_when(sleepers, signal.SIGUSR1)
 gave = spawn(lambda: (eventually(lambda: children and sleepers()), gate.release()))
 assert gate.wait()
 if children[0] == 0:

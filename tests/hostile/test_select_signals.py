@@ -8,7 +8,7 @@ SETUP = """
 import signal, threading, time
 from ferrule import Timeout, after, bounded, never, select, tick, unbounded
 from tests.support.channels import channel, waiting
-from tests.support.processes import interrupted, interrupted_ahead_of, signal_when, storm_of_interrupts
+from tests.support.processes import interrupt, interrupted, interrupted_ahead_of, signal_when, storm_of_interrupts
 from tests.support.race import HANG, eventually, spawn
 
 QUIET = {"senders": 0, "receivers": 0, "reserved": 0}
@@ -75,7 +75,7 @@ def handler(signum, frame):
 signal.signal(signal.SIGUSR1, handler)
 def direct():
     eventually(lambda: waiting(rx)["receivers"] == 1)
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    interrupt(signal.SIGUSR1)
     eventually(lambda: waiting(rx)["receivers"] == 1 or taken)
     tx.send("first", timeout=HANG)
     tx.send("second", timeout=HANG)
