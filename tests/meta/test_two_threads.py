@@ -846,3 +846,4 @@ def play(use: Use, shared: Any, seed: float) -> None:
 
         for call in calls:
             outcome(call, *use.errors)(shared, lambda awaitable: runner.run(awaited(awaitable)))
+    use.leave(shared)

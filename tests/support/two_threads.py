@@ -15,10 +15,12 @@ class Use:
     """How two threads use one object.
 
     `make` gives a fresh object for each round; `calls` uses each public name, and leaves nothing held that it took;
-    `errors` are those that the documentation allows; `rest` brings the object to rest and checks it.
+    `errors` are those that the documentation allows; `leave` is the last that each thread does, for who may wait for it; `rest` brings the
+    object to rest and checks it.
     """
 
     make: Callable[[], Any]
     calls: dict[str, Callable[[Any, Run], Any]]
     errors: tuple[type[BaseException], ...]
     rest: Callable[[Any], Any]
+    leave: Callable[[Any], Any] = lambda _: None

@@ -33,9 +33,13 @@ def set_to(q: Any, name: str, value: Any) -> None:
     setattr(q, name, value)
 
 
-def joined(q: Any) -> None:
-    """Nobody else need be done with its task, so it does not wait."""
+def all_done(q: Any) -> None:
     q.unfinished_tasks = 0
+
+
+def joined(q: Any) -> None:
+    """Waits only if the other thread puts just then; that one says, at its end at the latest, that all is done."""
+    all_done(q)
     q.join()
 
 
@@ -112,7 +116,13 @@ def drained(q: Any) -> None:
 
 
 QUEUE_USES = {
-    f"ferrule.dropin.queue.{cls.__name__}": Use(make=lambda cls=cls: cls(2), calls=CALLS, errors=ERRORS, rest=rests)  # type: ignore[misc]
+    f"ferrule.dropin.queue.{cls.__name__}": Use(
+        make=lambda cls=cls: cls(2),  # type: ignore[misc]
+        calls=CALLS,
+        errors=ERRORS,
+        rest=rests,
+        leave=all_done,
+    )
     for cls in (threads.Queue, threads.LifoQueue, threads.PriorityQueue)
 }
 QUEUE_USES |= {

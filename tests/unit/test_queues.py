@@ -415,5 +415,15 @@ class TestLifetime:
         q.put(2)
         assert q.get() == 2
 
+    def test_initialised_again_it_ends_waits_for_room_and_for_tasks(self, make):
+        q = make(1)
+        q.put(1)
+        joining, putting = spawn(q.join), spawn(q.put, 2)
+        eventually(lambda: waiting(q) == QUIET | {"putters": 1, "joiners": 1})
+        q.__init__(1)
+        joining.result()
+        putting.result()
+        assert q.get_nowait() == 2
+
     def test_state_is_quiet_afterwards(self, make):
         assert {name: len(who) for name, who in state(make()).items() if name != "order"} == QUIET

@@ -355,15 +355,22 @@ cdef class _Queue:
         return may
 
     @cython.final
-    cdef PyObject* _begin_locked(self, int order, Items* items, Stack* stack) noexcept nogil:
-        """Under the mutex: an empty queue of this order; what it had is moved out, for the caller to drop."""
+    cdef PyObject* _begin_locked(self, int order, Items* items, Stack* stack, WakeList* woken) noexcept nogil:
+        """Under the mutex: an empty queue of this order, with nothing to be done; what it had is for the caller to drop.
+
+        Who waits to put or for all tasks to be done need not wait any more.
+        """
         cdef PyObject* container
         self._latch.lock()
+        self._refresh()
+        refresh(&self._joining)
         self._move_out(items, stack)
         container = swap(&self._container, NULL)
         self._order.store(order, relaxed)
         self._unfinished = 0
         self._shut = False
+        claim_all(&self._putting, CLAIMED, woken)
+        claim_all(&self._joining, HANDED, woken)
         self._latch.unlock()
         return container
 
@@ -749,12 +756,15 @@ cdef int _begin(_Queue queue, object maxsize, int order) except -1:
     """The constructor's work; again, it empties the queue."""
     cdef Items items
     cdef Stack stack
+    cdef WakeList woken
     cdef PyObject* container
+    woken.head = woken.tail = NULL
     _set_maxsize(queue, maxsize)
     guard = _enter(queue)
     try:
-        container = queue._begin_locked(order, &items, &stack)
+        container = queue._begin_locked(order, &items, &stack, &woken)
     finally:
+        wake(&woken)
         _leave(queue, guard)
     _drop(&items, &stack)
     drop(container)
