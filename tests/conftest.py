@@ -41,13 +41,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def what_is_there_is_not_looked_at() -> None:
-    """A collection in a test looks at what that file's tests made, not at ten thousand tests and their reports.
-
-    Without the GIL it looks at what is frozen all the same, and comes the more often the less is not.
-    """
-    if GIL:
-        gc.collect()
-        gc.freeze()
+    """A collection in a test looks at what that file's tests made, not at ten thousand tests and their reports."""
+    gc.collect()
+    gc.freeze()
+    if not GIL:
+        gc.set_threshold(100_000)  # by itself it comes the sooner the less there is that is not frozen, which it passes
 
 
 @pytest.fixture(autouse=True)

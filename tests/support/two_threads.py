@@ -15,8 +15,8 @@ class Use:
     """How two threads use one object.
 
     `make` gives a fresh object for each round; `calls` uses each public name, and leaves nothing held that it took;
-    `errors` are those that the documentation allows; `leave` is the last that each thread does, for who may wait for it; `rest` brings the
-    object to rest and checks it.
+    `errors` are those that the documentation allows; `rest` brings the object to rest and checks it; `leave` is the
+    last that each thread does, for the other one, which may wait for it.
     """
 
     make: Callable[[], Any]

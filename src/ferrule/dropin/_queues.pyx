@@ -356,7 +356,7 @@ cdef class _Queue:
 
     @cython.final
     cdef PyObject* _begin_locked(self, int order, Items* items, Stack* stack, WakeList* woken) noexcept nogil:
-        """Under the mutex: an empty queue of this order, with nothing to be done; what it had is for the caller to drop.
+        """Under the mutex: an empty queue of this order with no task to do; what it had is for the caller to drop.
 
         Who waits to put or for all tasks to be done need not wait any more.
         """
