@@ -425,5 +425,17 @@ class TestLifetime:
         putting.result()
         assert q.get_nowait() == 2
 
+    def test_initialised_again_it_has_its_container_until_the_hook_replaces_it(self):
+        class Looks(Queue):
+            def _init(self, maxsize):
+                seen.append(list(getattr(self, "queue", "none")))
+                super()._init(maxsize)
+
+        seen = []
+        q = Looks()
+        q.put(1)
+        q.__init__()
+        assert (seen, list(q.queue), q.empty()) == ([list("none"), [1]], [], True)
+
     def test_state_is_quiet_afterwards(self, make):
         assert {name: len(who) for name, who in state(make()).items() if name != "order"} == QUIET

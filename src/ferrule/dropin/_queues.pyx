@@ -358,14 +358,15 @@ cdef class _Queue:
     cdef PyObject* _begin_locked(self, int order, Items* items, Stack* stack, WakeList* woken) noexcept nogil:
         """Under the mutex: an empty queue of this order with no task to do; what it had is for the caller to drop.
 
-        Who waits to put or for all tasks to be done need not wait any more.
+        Who waits to put or for all tasks to be done need not wait any more. What hooks keep is theirs to replace.
         """
-        cdef PyObject* container
+        cdef PyObject* container = NULL
         self._latch.lock()
         self._refresh()
         refresh(&self._joining)
         self._move_out(items, stack)
-        container = swap(&self._container, NULL)
+        if order != HOOKS:
+            container = swap(&self._container, NULL)
         self._order.store(order, relaxed)
         self._unfinished = 0
         self._shut = False
@@ -764,12 +765,14 @@ cdef int _begin(_Queue queue, object maxsize, int order) except -1:
     try:
         container = queue._begin_locked(order, &items, &stack, &woken)
     finally:
-        wake(&woken)
         _leave(queue, guard)
-    _drop(&items, &stack)
-    drop(container)
-    if order == HOOKS:
-        queue._init(maxsize)
+    try:
+        if order == HOOKS:
+            queue._init(maxsize)
+    finally:
+        wake(&woken)        # only now: what they put would go into the container that was there before
+        _drop(&items, &stack)
+        drop(container)
     return 0
 
 
